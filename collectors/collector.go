@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package collectors turns what the kernel counts into samples.
+//
+// A collector owns one source: a BPF program behind its facade in package bpf, or a family of
+// files under /proc and /sys. It reads cumulative values, subtracts the previous reading and
+// returns an immutable sample. The Runner asks every collector on one clock and bundles what has
+// answered into a Snapshot. Nothing here draws, judges or knows a terminal.
+package collectors
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// ID names a collector. It is the key of Snapshot.Probes and the name a Want asks for.
+type ID string
+
+// Collector owns one source. Start, Collect and Close are called from one goroutine, never
+// concurrently; Start and Close may alternate (on-demand collectors are started and closed as
+// they are wanted).
+type Collector interface {
+	Meta() Meta
+
+	// Start acquires the source: opens files, loads and attaches programs. An error makes the
+	// collector's probes Off (NeedError) or Failed (any other error); the rest goes on.
+	Start(ctx context.Context) error
+
+	// Collect returns the sample for the span that ends at now, which is monotonic time since
+	// the run began. It returns ErrWarming while it has no baseline and no gauge to show.
+	// Between system calls it honours ctx.
+	Collect(ctx context.Context, now time.Duration) (Sample, error)
+
+	// Probes lists what a user can see through the collector, one entry a name; several names
+	// where several share a program. It may be called at any time between two calls of the
+	// above, also before Start and after Close.
+	Probes() []Probe
+
+	// Close releases what Start acquired. It is safe to call after a failed Start.
+	Close() error
+}
+
+// Meta is what the Runner needs to know of a collector before it starts.
+type Meta struct {
+	ID       ID
+	Interval time.Duration // least time between two collections; 0 means every tick
+	OnDemand bool          // started only while somebody wants it
+}
+
+// Narrower is a collector that can also look at single targets, with a filter in the kernel.
+// Narrow replaces the set of targets; it is called on the collector's goroutine, before Collect.
+type Narrower interface {
+	Narrow(targets []Target) error
+}
+
+// ErrWarming says that a collector needs one more reading before it has anything to say.
+var ErrWarming = errors.New("waiting for a second reading")
+
+// NeedError says that the host lacks one thing, and what would supply it.
+type NeedError struct {
+	Need   string // what is missing: "kernel BTF"
+	Remedy string // what would supply it: "boot a kernel built with CONFIG_DEBUG_INFO_BTF"
+	Err    error  // what the kernel or the library said; may be nil
+}
+
+func (e *NeedError) Error() string {
+	if e.Err != nil {
+		return "needs " + e.Need + ": " + e.Err.Error()
+	}
+	return "needs " + e.Need
+}
+
+func (e *NeedError) Unwrap() error { return e.Err }
+
+// State is how well a probe works.
+type State uint8
+
+const (
+	Off      State = iota // not running: see Reason
+	Warming               // started, no reading yet
+	Idle                  // attaches while somebody looks
+	On                    // works with the hook of first choice
+	Degraded              // works through a fallback or with a part missing: see Reason
+	Failed                // broke: see Reason
+)
+
+// String returns the word the Probes pane shows.
+func (s State) String() string {
+	switch s {
+	case Off:
+		return "off"
+	case Warming:
+		return "warming"
+	case Idle:
+		return "idle"
+	case On:
+		return "on"
+	case Degraded:
+		return "degraded"
+	case Failed:
+		return "failed"
+	}
+	return "unknown"
+}
+
+// MarshalText returns the word of the JSON report: on, degraded, off or failed.
+// Idle and warming are off, with that as the reason.
+func (s State) MarshalText() ([]byte, error) {
+	switch s {
+	case Idle, Warming:
+		return []byte("off"), nil
+	case Off, On, Degraded, Failed:
+	}
+	return []byte(s.String()), nil
+}
+
+// Probe is one row of the Probes pane and of doctor.
+type Probe struct {
+	Name       string // bcc's name where bcc has one
+	State      State
+	Hook       string // "tp_btf sched_switch", "/proc/stat"
+	Reason     string // why not On; empty when On
+	Remedy     string // what would make it On; empty when On or when nothing would
+	Events     uint64 // since start
+	Lost       uint64 // since start: events seen and not counted
+	NsPerEvent float64
+}
+
+// Span is the time a sample covers: monotonic, since the run began.
+type Span struct{ From, To time.Duration }
+
+// Seconds is the length of the span in seconds, never negative.
+func (s Span) Seconds() float64 {
+	if s.To <= s.From {
+		return 0
+	}
+	return (s.To - s.From).Seconds()
+}
+
+// Sample is what one Collect returns. It is not written after it is returned: screen, history
+// and recorder read it at the same time.
+type Sample interface{ put(*Snapshot) }

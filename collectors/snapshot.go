@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collectors
+
+import (
+	"context"
+	"time"
+)
+
+// Snapshot bundles the samples of one tick. It is immutable once emitted and shared by all
+// readers. A nil field was not collected at this tick; each sample appears in exactly one snapshot.
+type Snapshot struct {
+	Seq    uint64
+	Taken  time.Time     // wall clock, for display only
+	At     time.Duration // monotonic, since the run began: the tick this snapshot belongs to
+	Probes map[ID][]Probe
+
+	Host  *Host
+	CPU   *CPU
+	Sched *Sched
+	Wake  *Wake
+	Tasks *Tasks
+	Self  *Self
+}
+
+// Source produces snapshots until its context ends: the Runner live, a Replay from a recording.
+type Source interface {
+	Run(ctx context.Context, emit func(*Snapshot)) error
+}

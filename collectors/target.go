@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collectors
+
+import (
+	"net/netip"
+	"time"
+)
+
+// TargetKind says what a Target names.
+type TargetKind uint8
+
+const (
+	HostTarget TargetKind = iota
+	ProcessTarget
+	CgroupTarget
+	DiskTarget
+	PeerTarget
+	NamedTarget // an interface, a slab cache, a path
+	CPUTarget
+)
+
+// Target is what a view can be narrowed to. It is comparable; the zero Target is the whole host.
+type Target struct {
+	Kind    TargetKind
+	Process Process
+	Cgroup  uint64
+	Dev     uint32
+	Addr    netip.AddrPort
+	CPU     int32
+	Name    string
+}
+
+// Want asks for a collector (by ID) about a target.
+type Want struct {
+	ID     ID
+	Target Target
+}
+
+// Targeted is a narrowed sample. It stands beside the host's, in slices.
+type Targeted[T any] struct {
+	Target Target
+	Since  time.Duration // when narrowing began; before it nobody was looking
+	Sample T
+}
