@@ -1,0 +1,223 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bpf
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+	"sync"
+
+	"github.com/cilium/ebpf/btf"
+	"golang.org/x/sys/unix"
+)
+
+// Kernel is what this kernel and these privileges allow, found out once and without loading
+// anything. It also holds the kernel's types while programs are being loaded. Its methods may be
+// called from any goroutine.
+type Kernel struct {
+	release    string
+	caps       uint64
+	capsKnown  bool
+	lockdown   string // none, integrity, confidentiality; "" where the kernel does not say
+	tracefs    string // where it is mounted; "" if nowhere
+	paranoid   string // kernel.perf_event_paranoid
+	unpriv     string // kernel.unprivileged_bpf_disabled
+	btfPresent bool
+
+	mu      sync.Mutex
+	cache   *btf.Cache
+	memlock error
+	raised  bool
+}
+
+// Fact is one line of `bpf60 doctor` about the host.
+type Fact struct {
+	Name   string `json:"name"`
+	Value  string `json:"value"`
+	Remedy string `json:"remedy,omitempty"`
+}
+
+const btfPath = "/sys/kernel/btf/vmlinux"
+
+// Inspect reads what the kernel says about itself. What cannot be read stays unknown.
+func Inspect() *Kernel {
+	k := &Kernel{}
+	var u unix.Utsname
+	if unix.Uname(&u) == nil {
+		k.release = unix.ByteSliceToString(u.Release[:])
+	}
+	for line := range strings.Lines(readString("/proc/self/status")) {
+		if v, ok := strings.CutPrefix(line, "CapEff:"); ok {
+			caps, err := strconv.ParseUint(strings.TrimSpace(v), 16, 64)
+			k.caps, k.capsKnown = caps, err == nil
+		}
+	}
+	if _, active, ok := strings.Cut(readString("/sys/kernel/security/lockdown"), "["); ok {
+		k.lockdown, _, _ = strings.Cut(active, "]")
+	}
+	for _, dir := range []string{"/sys/kernel/tracing", "/sys/kernel/debug/tracing"} {
+		if _, err := os.Stat(dir + "/events"); err == nil {
+			k.tracefs = dir
+			break
+		}
+	}
+	k.paranoid = strings.TrimSpace(readString("/proc/sys/kernel/perf_event_paranoid"))
+	k.unpriv = strings.TrimSpace(readString("/proc/sys/kernel/unprivileged_bpf_disabled"))
+	_, err := os.Stat(btfPath)
+	k.btfPresent = err == nil
+	return k
+}
+
+func readString(path string) string {
+	b, err := os.ReadFile(path)
+	if err != nil {
+		return ""
+	}
+	return string(b)
+}
+
+// capable says whether we hold a capability; CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON,
+// which are younger (5.8).
+func (k *Kernel) capable(c uint) bool {
+	return k.caps&(1<<c) != 0
+}
+
+func (k *Kernel) mayTrace() bool {
+	return !k.capsKnown || k.capable(unix.CAP_SYS_ADMIN) ||
+		k.capable(unix.CAP_BPF) && k.capable(unix.CAP_PERFMON)
+}
+
+func (k *Kernel) mayLoad() error {
+	if k.mayTrace() {
+		return nil
+	}
+	return &NeedError{
+		Need:   "root, or CAP_BPF and CAP_PERFMON",
+		Remedy: "run sudo bpf60, or once: setcap cap_bpf,cap_perfmon,cap_sys_ptrace,cap_dac_read_search,cap_syslog=ep bpf60",
+	}
+}
+
+func (k *Kernel) needBTF() error {
+	if k.btfPresent {
+		return nil
+	}
+	return &NeedError{
+		Need:   "kernel BTF (" + btfPath + ")",
+		Remedy: "boot a kernel built with CONFIG_DEBUG_INFO_BTF=y, as distributions' kernels since 5.10 mostly are",
+	}
+}
+
+func (k *Kernel) needTracefs() error {
+	if k.tracefs != "" {
+		return nil
+	}
+	return &NeedError{
+		Need:   "tracefs",
+		Remedy: "mount -t tracefs nodev /sys/kernel/tracing",
+	}
+}
+
+// types returns the cache of kernel types that all loads share: decoding them costs more than
+// everything else at start.
+func (k *Kernel) types() *btf.Cache {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.cache == nil {
+		k.cache = btf.NewCache()
+	}
+	return k.cache
+}
+
+// Release drops the decoded kernel types, some ten megabytes, once nothing is being loaded. A
+// later load decodes them again.
+func (k *Kernel) Release() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.cache = nil
+}
+
+// raiseMemlock lifts RLIMIT_MEMLOCK, which kernels before 5.11 charge maps to. It is tried once,
+// when a map was refused.
+func (k *Kernel) raiseMemlock() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.raised {
+		return errors.New("already tried")
+	}
+	k.raised = true
+	lim := unix.Rlimit{Cur: unix.RLIM_INFINITY, Max: unix.RLIM_INFINITY}
+	k.memlock = unix.Setrlimit(unix.RLIMIT_MEMLOCK, &lim)
+	return k.memlock
+}
+
+// explain turns what the kernel or the library said into what is missing and how to get it.
+// The library's own hint for EPERM ("MEMLOCK may be too low") is wrong more often than right and
+// is never shown.
+func (k *Kernel) explain(doing string, err error) error {
+	var need *NeedError
+	switch {
+	case errors.As(err, &need):
+		return err
+	case k.mayLoad() != nil:
+		return k.mayLoad()
+	case errors.Is(err, unix.EPERM) && k.raised && k.memlock != nil:
+		return &NeedError{
+			Need:   "more locked memory (RLIMIT_MEMLOCK)",
+			Remedy: "ulimit -l unlimited, as root",
+			Err:    fmt.Errorf("%s: %w", doing, unix.EPERM),
+		}
+	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
+		if k.lockdown == "confidentiality" {
+			return &NeedError{
+				Need:   "a kernel that is not locked down for confidentiality",
+				Remedy: "boot with lockdown=integrity or none",
+				Err:    fmt.Errorf("%s: %w", doing, unix.EPERM),
+			}
+		}
+		return &NeedError{
+			Need:   "permission for this kind of program",
+			Remedy: "in a container allow bpf(2) and perf_event_open(2) in its seccomp profile; some kernels are built without the hook",
+			Err:    fmt.Errorf("%s: %w", doing, unix.EPERM),
+		}
+	case errors.Is(err, btf.ErrNotFound), strings.Contains(err.Error(), "bad CO-RE relocation"):
+		if e := k.needBTF(); e != nil {
+			return e
+		}
+		return fmt.Errorf("%s: a type or field it reads is not in this kernel: %w", doing, ErrUnsupported)
+	}
+	if e := k.needBTF(); e != nil && strings.Contains(err.Error(), "BTF") {
+		return e
+	}
+	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// Facts is what doctor says about the host, in the order of importance.
+func (k *Kernel) Facts() []Fact {
+	tell := func(name, value string, err error) Fact {
+		f := Fact{Name: name, Value: value}
+		var need *NeedError
+		if errors.As(err, &need) {
+			f.Remedy = need.Remedy
+		}
+		return f
+	}
+	yes := func(ok bool, y, n string) string {
+		if ok {
+			return y
+		}
+		return n
+	}
+	or := func(s, unknown string) string { return yes(s != "", s, unknown) }
+	return []Fact{
+		tell("kernel", k.release, nil),
+		tell("BPF privilege", yes(k.mayTrace(), "yes", "no"), k.mayLoad()),
+		tell("kernel BTF", yes(k.btfPresent, btfPath, "absent"), k.needBTF()),
+		tell("tracefs", or(k.tracefs, "not mounted (only the fallback without BTF needs it)"), nil),
+		tell("lockdown", or(k.lockdown, "not reported"), nil),
+		tell("perf_event_paranoid", or(k.paranoid, "unknown"), nil),
+		tell("unprivileged_bpf_disabled", or(k.unpriv, "unknown"), nil),
+	}
+}

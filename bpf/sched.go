@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package bpf
+
+import (
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/cilium/ebpf"
+	"golang.org/x/sys/unix"
+)
+
+// Nanoseconds an event costs, by the kind of attachment and what the program does: measured under
+// a context-switch storm on a 6.18 guest (make bench prints them for this host). Run time alone,
+// so a little less than the workload feels.
+const (
+	CostSwitch      = 105 // sched_switched
+	CostWake        = 210 // wake_switched and its share of wake_woken
+	CostTracepoint  = 270 // the same through text tracepoints
+	CostQueueSample = 400 // queue_sampled, its timer included
+)
+
+// Method is how waits for a CPU are measured.
+type Method uint8
+
+const (
+	ByStamp      Method = iota // from the kernel's own stamp, one program
+	ByWakeup                   // from our stamps at wake-up and preemption, three programs
+	ByTracepoint               // the same through text tracepoints, without BTF
+)
+
+// String says it in the words of the Probes pane.
+func (m Method) String() string {
+	switch m {
+	case ByStamp:
+		return "tp_btf sched_switch"
+	case ByWakeup:
+		return "tp_btf sched_wakeup, sched_switch"
+	case ByTracepoint:
+		return "tracepoint sched_wakeup, sched_switch"
+	}
+	return "unknown"
+}
+
+// SchedCounts is one CPU's part of the scheduler's map, cumulative since load.
+type SchedCounts struct {
+	Wait, OnCPU  Hist // OnCPU is empty unless measured ByStamp
+	Switches     uint64
+	Negative     uint64 // waits below −1 ms: dropped
+	Unstamped    uint64 // switches to a task whose start is not known
+	Collided     uint64 // not ByStamp: starts overwritten by another task's
+	QueueSamples uint64
+	QueueSum     uint64
+
+	ClockAhead int64 // ns: how far ktime is ahead of the run queue's clock
+	ClockDrift int64 // ns per 2^30 ns
+}
+
+// Sched is the facade of sched.bpf.c: run-queue latency, time on the CPU, switches and queue length.
+type Sched struct {
+	obj    *object
+	method Method
+	passed []error // why better methods were passed over
+	queue  *ebpf.Program
+	events map[int]io.Closer // perf events of queue, by CPU
+
+	queueErr error
+	raw      []schedSchedCounts
+	rawWake  []schedWakeCounts
+}
+
+// OpenSched loads and attaches the best method this kernel allows, none better than from. The
+// caller owns the result and closes it.
+func OpenSched(k *Kernel, from Method) (*Sched, error) {
+	obj, err := newObject(k, loadSched)
+	if err != nil {
+		return nil, err
+	}
+	s := &Sched{obj: obj, events: make(map[int]io.Closer)}
+	attach := map[Method]func() error{
+		ByStamp:      func() error { return attachSwitch(obj, "sched_switched") },
+		ByWakeup:     func() error { return attachWake(obj) },
+		ByTracepoint: func() error { return attachTraceWake(obj) },
+	}
+	for m := from; m <= ByTracepoint; m++ {
+		err := attach[m]()
+		if err == nil {
+			s.method = m
+			s.openQueue()
+			return s, nil
+		}
+		s.passed = append(s.passed, err)
+		if err := obj.detach(); err != nil {
+			s.passed = append(s.passed, err)
+		}
+	}
+	return nil, errors.Join(append(s.passed[:1:1], obj.Close())...)
+}
+
+// attachSwitch attaches the tp_btf program `name` to sched_switch, in the variant that fits the
+// kernel's argument list.
+func attachSwitch(obj *object, name string) error {
+	if err := obj.kernel.needBTF(); err != nil {
+		return err
+	}
+	types, err := obj.kernel.types().Kernel()
+	if err != nil {
+		return obj.kernel.explain("reading kernel BTF", err)
+	}
+	args, err := traceArgs(types, "sched_switch")
+	if err != nil {
+		return err
+	}
+	variant, n, err := switchVariant(name, len(args), func(i int) bool { return isStructPtr(args[i], "task_struct") })
+	if err != nil {
+		return err
+	}
+	if v := obj.spec.Variables["switch_args"]; v != nil {
+		if err := v.Set(n); err != nil {
+			return fmt.Errorf("setting switch_args: %w", err)
+		}
+	}
+	return obj.attachTracing(variant)
+}
+
+// switchVariant picks the program for an argument list of n, of which isTask tells the tasks:
+// (preempt, prev, next), the same with prev_state last (5.18), or with prev_state second.
+func switchVariant(name string, n int, isTask func(int) bool) (string, uint32, error) {
+	switch {
+	case n >= 3 && isTask(1) && isTask(2):
+		return name, uint32(min(n, 4)), nil
+	case n >= 4 && isTask(2) && isTask(3):
+		return name + "_state2", 4, nil
+	}
+	return "", 0, fmt.Errorf("attaching %s: sched_switch has an argument list that is not known: %w", name, ErrUnsupported)
+}
+
+func attachWake(obj *object) error {
+	if err := obj.kernel.needBTF(); err != nil {
+		return err
+	}
+	// sched_switch last: a start that was not seen is then a task that had been waiting already.
+	for _, name := range []string{"wake_woken", "wake_forked"} {
+		if err := obj.attachTracing(name); err != nil {
+			return err
+		}
+	}
+	return attachSwitch(obj, "wake_switched")
+}
+
+func attachTraceWake(obj *object) error {
+	for _, t := range []struct{ event, name string }{
+		{"sched_wakeup", "trace_woken"},
+		{"sched_wakeup_new", "trace_forked"},
+		{"sched_switch", "trace_switched"},
+	} {
+		if err := obj.attachTracepoint("sched", t.event, t.name); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Method is how waits are measured.
+func (s *Sched) Method() Method { return s.method }
+
+// Passed says why better methods were passed over, best first.
+func (s *Sched) Passed() []error { return s.passed }
+
+// QueueErr says why the length of the queue is not sampled; nil if it is.
+func (s *Sched) QueueErr() error { return s.queueErr }
+
+func (s *Sched) openQueue() {
+	if s.queueErr = s.obj.kernel.needBTF(); s.queueErr != nil {
+		return
+	}
+	s.queue, s.queueErr = s.obj.load("queue_sampled")
+}
+
+// SampleQueues makes the set of sampled CPUs equal to online: CPUs come and go, and the perf event
+// of one that went reads 0 for ever. It costs nothing when nothing changed.
+func (s *Sched) SampleQueues(online []int) {
+	if s.queue == nil {
+		return
+	}
+	want := make(map[int]bool, len(online))
+	for _, cpu := range online {
+		want[cpu] = true
+		if s.events[cpu] != nil {
+			continue
+		}
+		ev, err := samplePerf(cpu, s.queue)
+		switch {
+		case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
+			// It went offline since we looked.
+		case err != nil:
+			s.queueErr = s.obj.kernel.explain(fmt.Sprintf("sampling the queue of CPU %d", cpu), err)
+		default:
+			s.events[cpu] = ev
+			s.queueErr = nil
+		}
+	}
+	for cpu, ev := range s.events {
+		if !want[cpu] {
+			_ = ev.Close() // the CPU is gone; there is nothing to save
+			delete(s.events, cpu)
+		}
+	}
+}
+
+// Read copies the counts of all possible CPUs into dst, by CPU number, and returns it.
+func (s *Sched) Read(dst []SchedCounts) ([]SchedCounts, error) {
+	zero := uint32(0)
+	dst = dst[:0]
+	if s.method == ByStamp || s.queue != nil {
+		m, err := s.obj.createMap("sched")
+		if err != nil {
+			return nil, err
+		}
+		if err := m.Lookup(&zero, &s.raw); err != nil {
+			return nil, fmt.Errorf("reading map sched: %w", err)
+		}
+		for i := range s.raw {
+			c := &s.raw[i]
+			dst = append(dst, SchedCounts{
+				Wait: Hist{c.Wait.Slots, c.Wait.Sum}, OnCPU: Hist{c.OnCpu.Slots, c.OnCpu.Sum},
+				Switches: c.Switches, Negative: c.Negative, Unstamped: c.Unstamped,
+				QueueSamples: c.QueueSamples, QueueSum: c.QueueSum,
+				ClockAhead: c.Skew.Ahead, ClockDrift: c.Skew.Drift,
+			})
+		}
+	}
+	if s.method == ByStamp {
+		return dst, nil
+	}
+	raw, err := readWake(s.obj, s.rawWake)
+	if err != nil {
+		return nil, err
+	}
+	s.rawWake = raw
+	if len(dst) == 0 {
+		dst = append(dst, make([]SchedCounts, len(raw))...)
+	}
+	for i := range raw {
+		w, c := &raw[i], &dst[i]
+		c.Wait = Hist{w.Woken.Slots, w.Woken.Sum}
+		for slot, n := range w.Preempted.Slots {
+			c.Wait.Slots[slot] += n
+		}
+		c.Wait.Sum += w.Preempted.Sum
+		c.Switches, c.Negative, c.Unstamped, c.Collided = w.Switches, w.Negative, w.Lost, w.Collided
+	}
+	return dst, nil
+}
+
+// Close stops the sampling, detaches the programs and frees the maps.
+func (s *Sched) Close() error {
+	var errs []error
+	for cpu, ev := range s.events {
+		errs = append(errs, ev.Close())
+		delete(s.events, cpu)
+	}
+	return errors.Join(append(errs, s.obj.Close())...)
+}

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: GPL-2.0
+//go:build ignore
+
+// Every thread of the host, in one pass of the kernel's task iterator.
+//
+// Hook:   iter/task, run when user space reads. Nothing is attached between two readings.
+// Unit:   nanoseconds and counts, cumulative since the thread began.
+// Cost:   about 0.5 us a thread, where /proc takes 100.
+// Misses: threads that lived and died between two readings.
+
+#include "kernel.bpf.h"
+#include <bpf/bpf_helpers.h>
+#include <bpf/bpf_tracing.h>
+#include <bpf/bpf_core_read.h>
+#include "drift.bpf.h"
+
+struct task {
+	__s32 pid;
+	__s32 tgid;
+	__s32 ppid;
+	__u32 uid;
+	__u64 start; // of the process: boot time of its leader, ns
+	__u64 run;
+	__u64 wait;
+	__u64 voluntary;
+	__u64 involuntary;
+	__u64 utime; // sampled at ticks; run is exact
+	__u64 stime;
+	__u32 state;
+	__u32 exit_state;
+	__u32 flags;
+	__s32 static_prio;
+	char comm[TASK_COMM_LEN];
+};
+
+const struct task *unused_task __attribute__((unused));
+
+SEC("iter/task")
+int tasks_listed(struct bpf_iter__task *ctx)
+{
+	struct task_struct *t = ctx->task;
+	struct task out = {};
+
+	if (!t)
+		return 0;
+	out.pid = t->pid;
+	out.tgid = t->tgid;
+	out.ppid = BPF_CORE_READ(t, real_parent, tgid);
+	out.uid = BPF_CORE_READ(t, cred, uid.val);
+	out.start = BPF_CORE_READ(t, group_leader, start_boottime);
+	out.run = t->se.sum_exec_runtime;
+	out.wait = t->sched_info.run_delay;
+	out.voluntary = t->nvcsw;
+	out.involuntary = t->nivcsw;
+	out.utime = t->utime;
+	out.stime = t->stime;
+	out.state = task_state(t);
+	out.exit_state = t->exit_state;
+	out.flags = t->flags;
+	out.static_prio = t->static_prio;
+	bpf_probe_read_kernel(out.comm, sizeof(out.comm), t->comm);
+	bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
+	return 0;
+}
+
+char LICENSE[] SEC("license") = "GPL";
