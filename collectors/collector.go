@@ -126,11 +126,11 @@ func (s State) MarshalText() ([]byte, error) {
 type Probe struct {
 	Name       string // bcc's name where bcc has one
 	State      State
-	Hook       string // "tp_btf sched_switch", "/proc/stat"
-	Reason     string // why not On; empty when On
-	Remedy     string // what would make it On; empty when On or when nothing would
-	Events     uint64 // since start
-	Lost       uint64 // since start: events seen and not counted
+	Hook       string  // "tp_btf sched_switch", "/proc/stat"
+	Reason     string  // why not On; empty when On
+	Remedy     string  // what would make it On; empty when On or when nothing would
+	Events     uint64  // since start
+	Lost       uint64  // since start: events seen and not counted
 	NsPerEvent float64 // of this row alone: rows that share a program divide its cost, so that costs add up
 }
 
