@@ -91,12 +91,15 @@ func slice[T any](s []T) int {
 	return alloc(uintptr(cap(s)) * unsafe.Sizeof(t))
 }
 
-// alloc is about what n bytes take: Go rounds small objects up to one of 68 sizes, on average by
-// a sixteenth, and large ones to pages of 8 KiB.
+// alloc is about what n bytes take. Go rounds objects up to one of 68 sizes: small ones to 16
+// bytes, those above by a sixteenth on average, large ones to pages of 8 KiB.
 func alloc(n uintptr) int {
-	const large, page = 32 << 10, 8 << 10
-	if n > large {
-		return int((n + page - 1) / page * page)
+	const small, large, page = 128, 32 << 10, 8 << 10
+	switch {
+	case n <= small:
+		return int((n + 15) / 16 * 16)
+	case n <= large:
+		return int(n + n/16)
 	}
-	return int(n + n/16)
+	return int((n + page - 1) / page * page)
 }

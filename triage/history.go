@@ -194,10 +194,16 @@ func (h *History) trim(ms []Moment) []Moment {
 // giveUp takes detail of one kind, oldest first, from moments at least keep old, while more says
 // so. The newest moment stays as it is.
 func (h *History) giveUp(ms []Moment, k kind, keep time.Duration, more func() bool) []Moment {
-	newest := len(ms) - 1
-	limit := ms[newest].At - keep
+	limit := ms[len(ms)-1].At - keep
 	for more() {
-		i := map[kind]int{taskRows: h.rows, singleCPUs: h.cpus, wholeMoments: 0}[k]
+		i := 0
+		switch k {
+		case taskRows:
+			i = h.rows
+		case singleCPUs:
+			i = h.cpus
+		case wholeMoments:
+		}
 		if i >= len(ms)-1 || ms[i].At > limit {
 			break
 		}
@@ -228,8 +234,9 @@ func (h *History) replace(ms []Moment, i int, s *collectors.Snapshot) {
 	h.size += h.sizes[i]
 }
 
-// infoEntry is what one entry of infos takes: maps are at least half full.
-const infoEntry = 2 * int(unsafe.Sizeof((*collectors.ProcInfo)(nil))+unsafe.Sizeof(int32(0))+1)
+// infoEntry is what one entry of infos takes: 13 bytes in a map that is filled by half on average,
+// and what a map that grew by halves leaves unused.
+const infoEntry = 32
 
 // hold counts the processes that m's rows share with other moments, each once.
 func (h *History) hold(m Moment) {
