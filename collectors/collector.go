@@ -46,12 +46,19 @@ type Meta struct {
 	ID       ID
 	Interval time.Duration // least time between two collections; 0 means every tick
 	OnDemand bool          // started only while somebody wants it
+	Slow     bool          // Start loads programs or reads much: the first snapshot does not wait for it
 }
 
 // Narrower is a collector that can also look at single targets, with a filter in the kernel.
 // Narrow replaces the set of targets; it is called on the collector's goroutine, before Collect.
 type Narrower interface {
 	Narrow(targets []Target) error
+}
+
+// Auditor is a collector that sums up what the others cost. Audit hands it the newest probe rows
+// of every collector; it is called on the collector's goroutine, before Collect.
+type Auditor interface {
+	Audit(rows []Probe)
 }
 
 // ErrWarming says that a collector needs one more reading before it has anything to say.
@@ -119,16 +126,19 @@ func (s State) MarshalText() ([]byte, error) {
 type Probe struct {
 	Name       string // bcc's name where bcc has one
 	State      State
-	Hook       string // "tp_btf sched_switch", "/proc/stat"
-	Reason     string // why not On; empty when On
-	Remedy     string // what would make it On; empty when On or when nothing would
-	Events     uint64 // since start
-	Lost       uint64 // since start: events seen and not counted
-	NsPerEvent float64
+	Hook       string  // "tp_btf sched_switch", "/proc/stat"
+	Reason     string  // why not On; empty when On
+	Remedy     string  // what would make it On; empty when On or when nothing would
+	Events     uint64  // since start
+	Lost       uint64  // since start: events seen and not counted
+	NsPerEvent float64 // of this row alone: rows that share a program divide its cost, so that costs add up
 }
 
 // Span is the time a sample covers: monotonic, since the run began.
 type Span struct{ From, To time.Duration }
+
+// span makes every sample that embeds a Span a Sample.
+func (s Span) span() Span { return s }
 
 // Seconds is the length of the span in seconds, never negative.
 func (s Span) Seconds() float64 {
@@ -140,4 +150,7 @@ func (s Span) Seconds() float64 {
 
 // Sample is what one Collect returns. It is not written after it is returned: screen, history
 // and recorder read it at the same time.
-type Sample interface{ put(*Snapshot) }
+type Sample interface {
+	put(*Snapshot)
+	span() Span
+}

@@ -42,12 +42,55 @@ func (c *SchedCounts) Queue() (float64, bool) {
 	return float64(c.QueueSum) / float64(c.QueueSamples), true
 }
 
-// SchedCPU is one CPU's share.
+// SchedCPU is one CPU's share, with deltas in 32 bits: of 256 CPUs the history keeps 60 a minute.
 type SchedCPU struct {
-	CPU int
-	SchedCounts
+	CPU         int
+	Wait, OnCPU Hist32 // as in SchedCounts
+
+	Switches, Negative, Unstamped, Collided uint64
+	QueueSamples, QueueSum                  uint64
+
 	WaitTotal  Hist
 	OnCPUTotal Hist
+}
+
+// NewSchedCPU packs one CPU's deltas.
+func NewSchedCPU(cpu int, d *SchedCounts, waitTotal, onCPUTotal *Hist) SchedCPU {
+	return SchedCPU{
+		CPU:          cpu,
+		Wait:         d.Wait.Hist32(),
+		OnCPU:        d.OnCPU.Hist32(),
+		Switches:     d.Switches,
+		Negative:     d.Negative,
+		Unstamped:    d.Unstamped,
+		Collided:     d.Collided,
+		QueueSamples: d.QueueSamples,
+		QueueSum:     d.QueueSum,
+		WaitTotal:    *waitTotal,
+		OnCPUTotal:   *onCPUTotal,
+	}
+}
+
+// Counts are the deltas at full width, in the shape of the host's.
+func (c *SchedCPU) Counts() SchedCounts {
+	return SchedCounts{
+		Wait:         c.Wait.Hist(),
+		OnCPU:        c.OnCPU.Hist(),
+		Switches:     c.Switches,
+		Negative:     c.Negative,
+		Unstamped:    c.Unstamped,
+		Collided:     c.Collided,
+		QueueSamples: c.QueueSamples,
+		QueueSum:     c.QueueSum,
+	}
+}
+
+// Queue is the mean number of tasks waiting, and false without samples.
+func (c *SchedCPU) Queue() (float64, bool) {
+	if c.QueueSamples == 0 {
+		return 0, false
+	}
+	return float64(c.QueueSum) / float64(c.QueueSamples), true
 }
 
 func (s *Sched) put(snap *Snapshot) { snap.Sched = s }

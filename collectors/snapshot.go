@@ -15,6 +15,10 @@ type Snapshot struct {
 	At     time.Duration // monotonic, since the run began: the tick this snapshot belongs to
 	Probes map[ID][]Probe
 
+	// Late is how far behind its tick this snapshot began, when that was more than two intervals,
+	// else 0: the host slept, or bpf60 itself was stopped or got no CPU.
+	Late time.Duration
+
 	Host  *Host
 	CPU   *CPU
 	Sched *Sched

@@ -3,43 +3,300 @@
 package triage
 
 import (
+	"sort"
 	"sync"
+	"sync/atomic"
 	"time"
+	"unsafe"
+
+	"bpf60/collectors"
 )
 
-// History holds moments, oldest first, within one byte budget. One goroutine appends; any may read.
+// DefaultBudget is what a History holds at most, in bytes, if it is not told otherwise.
+const DefaultBudget = 16 << 20
+
+// cpuDetail is how long single CPUs are kept; older moments have the host's sums.
+const cpuDetail = 60 * time.Second
+
+// History holds moments, oldest first, within one byte budget. The zero History has
+// DefaultBudget. One goroutine appends; any may read, without waiting. A moment is never written:
+// thinning replaces it in the next slice that is published, and who still reads the last slice
+// reads it as it was.
 type History struct {
-	mu      sync.RWMutex
-	moments []Moment
+	published atomic.Pointer[published]
+
+	mu     sync.Mutex // for the rest: one Append at a time
+	budget int
+	size   int                            // bytes, of the moments, what they share, and the books
+	sizes  []int                          // of each moment
+	infos  map[*collectors.ProcInfo]int32 // in how many moments' rows
+	rows   int                            // index of the oldest moment whose task rows are kept
+	cpus   int                            // index of the oldest moment whose single CPUs are kept
 }
 
-// Append adds the newest moment.
+// published is what readers see.
+type published struct {
+	moments    []Moment
+	rows, cpus time.Duration
+}
+
+// NewHistory returns a History that holds at most budget bytes.
+func NewHistory(budget int) *History { return &History{budget: budget} }
+
+// Append adds the newest moment. Moments are in order: one that is not after the last is ignored.
 func (h *History) Append(m Moment) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	h.moments = append(h.moments, m)
+	old := h.moments()
+	if len(old) > 0 && m.At <= old[len(old)-1].At {
+		return
+	}
+	if h.infos == nil {
+		h.infos = map[*collectors.ProcInfo]int32{}
+	}
+	ms := make([]Moment, len(old), len(old)+1)
+	copy(ms, old)
+	ms = append(ms, m)
+	h.sizes = append(h.sizes, momentSize(m))
+	h.size += h.sizes[len(h.sizes)-1]
+	h.hold(m)
+	ms = h.trim(ms)
+	h.published.Store(&published{ms, ms[h.rows].At, ms[h.cpus].At})
+}
+
+// with returns a History for reading that has s as well.
+func (h *History) with(s *collectors.Snapshot) *History {
+	old := h.moments()
+	p := published{moments: make([]Moment, len(old), len(old)+1)}
+	copy(p.moments, old)
+	p.moments = append(p.moments, Moment{Snapshot: s})
+	p.rows, p.cpus = h.RowsSince(), h.CPUsSince()
+	view := &History{}
+	view.published.Store(&p)
+	return view
+}
+
+func (h *History) moments() []Moment {
+	if p := h.published.Load(); p != nil {
+		return p.moments
+	}
+	return nil
+}
+
+// Len is the number of moments.
+func (h *History) Len() int { return len(h.moments()) }
+
+// First returns the oldest moment that is kept, false before there is one.
+func (h *History) First() (Moment, bool) {
+	ms := h.moments()
+	if len(ms) == 0 {
+		return Moment{}, false
+	}
+	return ms[0], true
 }
 
 // Last returns the newest moment, false before there is one.
 func (h *History) Last() (Moment, bool) {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	if len(h.moments) == 0 {
+	ms := h.moments()
+	if len(ms) == 0 {
 		return Moment{}, false
 	}
-	return h.moments[len(h.moments)-1], true
+	return ms[len(ms)-1], true
 }
 
-// Window returns the moments with from < At ≤ to, oldest first. The slice is the caller's; the
-// moments are shared and must not be written.
+// At returns the last moment at t or before it, false if none is kept.
+func (h *History) At(t time.Duration) (Moment, bool) {
+	ms := h.moments()
+	i := after(ms, t)
+	if i == 0 {
+		return Moment{}, false
+	}
+	return ms[i-1], true
+}
+
+// Window returns the moments with from < At ≤ to, oldest first. Slice and moments are shared and
+// must not be written.
 func (h *History) Window(from, to time.Duration) []Moment {
-	h.mu.RLock()
-	defer h.mu.RUnlock()
-	var out []Moment
-	for _, m := range h.moments {
-		if m.At > from && m.At <= to {
-			out = append(out, m)
+	ms := h.moments()
+	i, j := after(ms, from), after(ms, to)
+	if i >= j {
+		return nil
+	}
+	return ms[i:j:j]
+}
+
+// Since returns the moments with At > from, oldest first. Slice and moments are shared and must
+// not be written.
+func (h *History) Since(from time.Duration) []Moment {
+	ms := h.moments()
+	return ms[after(ms, from):len(ms):len(ms)]
+}
+
+// RowsSince is the time of the oldest moment whose task rows are kept.
+func (h *History) RowsSince() time.Duration {
+	if p := h.published.Load(); p != nil {
+		return p.rows
+	}
+	return 0
+}
+
+// CPUsSince is the time of the oldest moment whose single CPUs are kept.
+func (h *History) CPUsSince() time.Duration {
+	if p := h.published.Load(); p != nil {
+		return p.cpus
+	}
+	return 0
+}
+
+// DetailSince is the time of the oldest moment of which everything is kept.
+func (h *History) DetailSince() time.Duration { return max(h.RowsSince(), h.CPUsSince()) }
+
+// after is the index of the first moment after t.
+func after(ms []Moment, t time.Duration) int {
+	return sort.Search(len(ms), func(i int) bool { return ms[i].At > t })
+}
+
+// kind is a level of detail that can be given up.
+type kind uint8
+
+const (
+	taskRows kind = iota
+	singleCPUs
+	wholeMoments
+)
+
+// trim gives up single CPUs that are old, and then, while there is too much, the oldest detail:
+// first what costs most and is missed least, but always something of each kind for what is new.
+func (h *History) trim(ms []Moment) []Moment {
+	ms = h.giveUp(ms, singleCPUs, cpuDetail, func() bool { return true })
+	budget := h.budget
+	if budget <= 0 {
+		budget = DefaultBudget
+	}
+	over := func() bool { return h.size+h.books() > budget }
+	for _, stage := range []struct {
+		kind kind
+		keep time.Duration
+	}{
+		{taskRows, time.Minute},
+		{singleCPUs, 10 * time.Second},
+		{taskRows, 10 * time.Second},
+		{wholeMoments, 5 * time.Minute},
+		{taskRows, 0},
+		{singleCPUs, 0},
+		{wholeMoments, 0},
+	} {
+		ms = h.giveUp(ms, stage.kind, stage.keep, over)
+	}
+	return ms
+}
+
+// giveUp takes detail of one kind, oldest first, from moments at least keep old, while more says
+// so. The newest moment stays as it is.
+func (h *History) giveUp(ms []Moment, k kind, keep time.Duration, more func() bool) []Moment {
+	limit := ms[len(ms)-1].At - keep
+	for more() {
+		i := 0
+		switch k {
+		case taskRows:
+			i = h.rows
+		case singleCPUs:
+			i = h.cpus
+		case wholeMoments:
+		}
+		if i >= len(ms)-1 || ms[i].At > limit {
+			break
+		}
+		switch k {
+		case taskRows:
+			h.release(ms[i])
+			h.replace(ms, i, ms[i].WithoutRows())
+			h.rows++
+		case singleCPUs:
+			h.replace(ms, i, ms[i].WithoutCPUs())
+			h.cpus++
+		case wholeMoments:
+			h.release(ms[0])
+			h.size -= h.sizes[0]
+			h.sizes = h.sizes[1:]
+			ms = ms[1:]
+			h.rows, h.cpus = max(h.rows-1, 0), max(h.cpus-1, 0)
 		}
 	}
-	return out
+	return ms
+}
+
+// replace puts a thinner snapshot in the place of moment i.
+func (h *History) replace(ms []Moment, i int, s *collectors.Snapshot) {
+	ms[i].Snapshot = s
+	h.size -= h.sizes[i]
+	h.sizes[i] = momentSize(ms[i])
+	h.size += h.sizes[i]
+}
+
+// infoEntry is what one entry of infos takes: 13 bytes in a map that is filled by half on average,
+// and what a map that grew by halves leaves unused.
+const infoEntry = 32
+
+// hold counts the processes that m's rows share with other moments, each once.
+func (h *History) hold(m Moment) {
+	if m.Tasks == nil {
+		return
+	}
+	for _, r := range m.Tasks.Rows {
+		if r.ProcInfo == nil {
+			continue
+		}
+		n := h.infos[r.ProcInfo] + 1
+		h.infos[r.ProcInfo] = n
+		if n == 1 {
+			h.size += r.ProcInfo.Size() + infoEntry
+		}
+	}
+}
+
+// release takes back what hold counted.
+func (h *History) release(m Moment) {
+	if m.Tasks == nil {
+		return
+	}
+	for _, r := range m.Tasks.Rows {
+		if r.ProcInfo == nil {
+			continue
+		}
+		n := h.infos[r.ProcInfo] - 1
+		h.infos[r.ProcInfo] = n
+		if n == 0 {
+			delete(h.infos, r.ProcInfo)
+			h.size -= r.ProcInfo.Size() + infoEntry
+		}
+	}
+}
+
+// books is what the lists themselves take: the published one and the one before it, and sizes.
+func (h *History) books() int {
+	return len(h.sizes) * int(2*unsafe.Sizeof(Moment{})+2*unsafe.Sizeof(int(0)))
+}
+
+// momentSize is what m holds and shares with no other moment.
+func momentSize(m Moment) int {
+	n := m.Size()
+	for _, f := range m.Findings {
+		n += f.size()
+	}
+	return n
+}
+
+// size is what f holds in memory, in bytes.
+func (f *Finding) size() int {
+	n := int(unsafe.Sizeof(*f)) + len(f.Title) + len(f.Resource) + len(f.Quality) + len(f.Row) + len(f.Command)
+	for _, s := range f.Evidence {
+		n += int(unsafe.Sizeof(s)) + len(s)
+	}
+	for _, list := range [][]Culprit{f.Culprits, f.Victims} {
+		for _, c := range list {
+			n += int(unsafe.Sizeof(c)) + len(c.Name.String()) + len(c.Cgroup.String()) + len(c.Target.Name)
+		}
+	}
+	return n
 }

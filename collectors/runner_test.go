@@ -1,0 +1,701 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collectors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+)
+
+// fake is a collector whose source makes one event a millisecond since the run began.
+type fake struct {
+	meta      Meta
+	startTime time.Duration
+	cost      func(n int) time.Duration // of the n-th Collect
+	startErr  func(n int) error
+	err       func(n int) error
+	closeErr  error
+	sample    func(Span, uint64) Sample // a *CPU if nil
+	rows      []Probe
+
+	mu       sync.Mutex
+	starts   int
+	collects int
+	closes   int
+	narrowed [][]Target
+	audited  []Probe
+	began    []time.Duration // of each Collect
+
+	prev   time.Duration
+	events uint64 // at prev
+}
+
+func (f *fake) Meta() Meta { return f.meta }
+
+func (f *fake) Start(ctx context.Context) error {
+	f.mu.Lock()
+	f.starts++
+	n := f.starts
+	f.prev = -1
+	f.mu.Unlock()
+	time.Sleep(f.startTime)
+	if f.startErr != nil {
+		return f.startErr(n)
+	}
+	return nil
+}
+
+func (f *fake) Collect(ctx context.Context, now time.Duration) (Sample, error) {
+	f.mu.Lock()
+	f.collects++
+	n := f.collects
+	f.began = append(f.began, now)
+	f.mu.Unlock()
+	read := uint64(now / time.Millisecond)
+	if f.cost != nil {
+		time.Sleep(f.cost(n))
+	}
+	if f.err != nil {
+		if err := f.err(n); err != nil {
+			return nil, err
+		}
+	}
+	span := Span{f.prev, now}
+	if f.prev < 0 {
+		span.From, f.events = now, read
+	}
+	delta := read - f.events
+	f.prev, f.events = now, read
+	if f.sample != nil {
+		return f.sample(span, delta), nil
+	}
+	return &CPU{Span: span, Switches: delta}, nil
+}
+
+func (f *fake) Probes() []Probe {
+	if f.rows != nil {
+		return f.rows
+	}
+	return []Probe{{Name: string(f.meta.ID), State: On, Hook: "fake"}}
+}
+
+func (f *fake) Close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.closes++
+	return f.closeErr
+}
+
+// counts are starts, collects and closes so far.
+func (f *fake) counts() [3]int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return [3]int{f.starts, f.collects, f.closes}
+}
+
+type narrowFake struct{ fake }
+
+func (f *narrowFake) Narrow(targets []Target) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.narrowed = append(f.narrowed, slices.Clone(targets))
+	return nil
+}
+
+type auditFake struct{ fake }
+
+func (f *auditFake) Audit(rows []Probe) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.audited = rows
+}
+
+func hostSample(s Span, _ uint64) Sample { return &Host{Span: s} }
+func selfSample(s Span, _ uint64) Sample { return &Self{Span: s} }
+
+func always(d time.Duration) func(int) time.Duration { return func(int) time.Duration { return d } }
+
+// emitted is a snapshot and when it came.
+type emitted struct {
+	*Snapshot
+	when time.Duration
+}
+
+// trial is a Run under fake time.
+type trial struct {
+	r     *Runner
+	began time.Time
+	end   context.CancelFunc
+	done  chan error
+	mu    sync.Mutex
+	snaps []emitted
+}
+
+// begin starts a run. It must be called in a synctest bubble.
+func begin(t *testing.T, cfg RunnerConfig) *trial {
+	t.Helper()
+	if cfg.Asleep == nil {
+		cfg.Asleep = func() time.Duration { return 0 }
+	}
+	ctx, end := context.WithCancel(t.Context())
+	x := &trial{r: NewRunner(cfg), began: time.Now(), end: end, done: make(chan error, 1)}
+	go func() {
+		x.done <- x.r.Run(ctx, func(s *Snapshot) {
+			x.mu.Lock()
+			defer x.mu.Unlock()
+			x.snaps = append(x.snaps, emitted{s, time.Since(x.began)})
+		})
+	}()
+	return x
+}
+
+// at waits until the run is d old and all is quiet, and returns what was emitted so far.
+func (x *trial) at(d time.Duration) []emitted {
+	time.Sleep(d - time.Since(x.began))
+	synctest.Wait()
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	return slices.Clone(x.snaps)
+}
+
+func (x *trial) stop() error {
+	x.end()
+	return <-x.done
+}
+
+func TestRunnerLosesNothing(t *testing.T) {
+	tests := map[string]struct {
+		cost      func(n int) time.Duration
+		wantEvery time.Duration // between samples, in the long run
+	}{
+		"at once":     {cost: always(0), wantEvery: time.Second},
+		"0.4 s":       {cost: always(400 * time.Millisecond), wantEvery: time.Second},
+		"0.6 s":       {cost: always(600 * time.Millisecond), wantEvery: 2 * time.Second},
+		"1.4 s":       {cost: always(1400 * time.Millisecond), wantEvery: 3 * time.Second},
+		"every tenth": {cost: func(n int) time.Duration { return time.Duration(n%10/9) * 2600 * time.Millisecond }, wantEvery: 1300 * time.Millisecond},
+		"0.99 s":      {cost: always(990 * time.Millisecond), wantEvery: 2 * time.Second},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				slow := &fake{meta: Meta{ID: CPUID}, cost: tt.cost}
+				fast := &fake{meta: Meta{ID: HostID}, sample: hostSample}
+				x := begin(t, RunnerConfig{Collectors: []Collector{slow, fast}})
+				snaps := x.at(60*time.Second + 700*time.Millisecond)
+				if err := x.stop(); err != nil {
+					t.Fatalf("Run = %v, want nil", err)
+				}
+				var sum uint64
+				var last time.Duration
+				var samples int
+				seen := map[Sample]bool{}
+				for i, s := range snaps {
+					if want := time.Duration(i) * time.Second; s.At != want || s.Seq != uint64(i) {
+						t.Errorf("snapshot %d: At %v, Seq %d, want %v, %d", i, s.At, s.Seq, want, i)
+					}
+					if late := s.when - s.At; late > 500*time.Millisecond {
+						t.Errorf("snapshot %d came %v after its tick, want at most half a tick", i, late)
+					}
+					if s.Host == nil {
+						t.Errorf("snapshot %d has no sample of the fast collector", i)
+					}
+					if s.CPU == nil {
+						continue
+					}
+					if seen[s.CPU] {
+						t.Errorf("snapshot %d holds a sample a second time", i)
+					}
+					seen[s.CPU] = true
+					if samples > 0 && s.CPU.From != last {
+						t.Errorf("snapshot %d: span from %v, want %v where the last one ended", i, s.CPU.From, last)
+					}
+					if want := uint64((s.CPU.To - s.CPU.From) / time.Millisecond); s.CPU.Switches != want {
+						t.Errorf("snapshot %d: %d events in %v, want %d", i, s.CPU.Switches, s.CPU.To-s.CPU.From, want)
+					}
+					sum, last = sum+s.CPU.Switches, s.CPU.To
+					samples++
+				}
+				if len(snaps) != 61 {
+					t.Errorf("%d snapshots in 60.7 s, want 61", len(snaps))
+				}
+				if want := uint64(last / time.Millisecond); sum != want {
+					t.Errorf("%d events accounted for, want all %d", sum, want)
+				}
+				if last < 55*time.Second {
+					t.Errorf("the last sample ends at %v, want near the end", last)
+				}
+				if want := int(60*time.Second/tt.wantEvery) + 1; samples < want-2 || samples > want+1 {
+					t.Errorf("%d samples, want about %d", samples, want)
+				}
+			})
+		})
+	}
+}
+
+func TestRunnerFirstSnapshot(t *testing.T) {
+	tests := map[string]struct {
+		second   *fake
+		want     time.Duration
+		wantRow  Probe
+		wantAt1  bool // the second one's sample is in the snapshot of the first tick, over a positive span
+		wantTick int
+	}{
+		"all fast": {
+			second:  &fake{meta: Meta{ID: CPUID}},
+			want:    0,
+			wantRow: Probe{Name: "cpu", State: On, Hook: "fake"},
+			wantAt1: true,
+		},
+		"programs load": {
+			second:  &fake{meta: Meta{ID: CPUID, Slow: true}, startTime: 400 * time.Millisecond},
+			want:    0,
+			wantRow: Probe{Name: "cpu", State: Warming, Hook: "fake", Reason: "starting"},
+			wantAt1: true,
+		},
+		"unexpectedly slow": {
+			second:  &fake{meta: Meta{ID: CPUID}, startTime: 400 * time.Millisecond},
+			want:    50 * time.Millisecond,
+			wantRow: Probe{Name: "cpu", State: Warming, Hook: "fake", Reason: "starting"},
+			wantAt1: true,
+		},
+		"never": {
+			second:  &fake{meta: Meta{ID: CPUID}, startTime: 400 * time.Second},
+			want:    50 * time.Millisecond,
+			wantRow: Probe{Name: "cpu", State: Warming, Hook: "fake", Reason: "starting"},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				wall := time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
+				x := begin(t, RunnerConfig{
+					Collectors: []Collector{&fake{meta: Meta{ID: HostID}, sample: hostSample}, tt.second},
+					Wall:       func() time.Time { return wall },
+				})
+				snaps := x.at(999 * time.Millisecond)
+				if len(snaps) != 1 {
+					t.Fatalf("%d snapshots before the first tick, want 1", len(snaps))
+				}
+				if s := snaps[0]; s.when != tt.want || s.At != 0 || s.Host == nil || !s.Taken.Equal(wall) {
+					t.Errorf("first snapshot came at %v with At %v, host %v, taken %v; want %v, 0, gauges, %v", s.when, s.At, s.Host, s.Taken, tt.want, wall)
+				}
+				if diff := cmp.Diff([]Probe{tt.wantRow}, snaps[0].Probes[CPUID]); diff != "" {
+					t.Errorf("rows (-want +got):\n%s", diff)
+				}
+				snaps = x.at(1600 * time.Millisecond)
+				if got := len(snaps) == 2 && snaps[1].CPU != nil && snaps[1].CPU.Seconds() > 0; got != tt.wantAt1 {
+					t.Errorf("first tick has a sample that covers time: %v, want %v", got, tt.wantAt1)
+				}
+				if err := x.stop(); (err != nil) != (name == "never") {
+					t.Errorf("Run = %v", err)
+				}
+				time.Sleep(400 * time.Second) // let the slow start end
+			})
+		})
+	}
+}
+
+func TestRunnerStartErrors(t *testing.T) {
+	need := &NeedError{Need: "kernel BTF", Remedy: "boot another kernel", Err: errors.New("no such file")}
+	tests := map[string]struct {
+		err        func(n int) error
+		want       Probe // after 10 s
+		wantStarts int
+		wantFirst  State
+	}{
+		"needs something": {
+			err:        func(int) error { return fmt.Errorf("loading: %w", need) },
+			want:       Probe{Name: "cpu", State: Off, Hook: "fake", Reason: "needs kernel BTF: no such file", Remedy: "boot another kernel"},
+			wantStarts: 1, wantFirst: Off,
+		},
+		"broken for good": {
+			err:        func(int) error { return errors.New("bad \x1b[2J thing") },
+			want:       Probe{Name: "cpu", State: Failed, Hook: "fake", Reason: `bad \x1b[2J thing`},
+			wantStarts: 2, wantFirst: Failed,
+		},
+		"broken once": {
+			err: func(n int) error {
+				if n == 1 {
+					return errors.New("busy")
+				}
+				return nil
+			},
+			want:       Probe{Name: "cpu", State: On, Hook: "fake"},
+			wantStarts: 2, wantFirst: Failed,
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				bad := &fake{meta: Meta{ID: CPUID}, startErr: tt.err}
+				x := begin(t, RunnerConfig{Collectors: []Collector{bad, &fake{meta: Meta{ID: HostID}, sample: hostSample}}})
+				snaps := x.at(10 * time.Second)
+				if got := snaps[0].Probes[CPUID][0].State; got != tt.wantFirst {
+					t.Errorf("state at first = %v, want %v", got, tt.wantFirst)
+				}
+				if diff := cmp.Diff([]Probe{tt.want}, snaps[10].Probes[CPUID]); diff != "" {
+					t.Errorf("rows (-want +got):\n%s", diff)
+				}
+				if got := bad.counts()[0]; got != tt.wantStarts {
+					t.Errorf("started %d times, want %d", got, tt.wantStarts)
+				}
+				if snaps[10].Host == nil {
+					t.Error("the other collector has stopped")
+				}
+				if err := x.stop(); err != nil {
+					t.Errorf("Run = %v, want nil", err)
+				}
+				if got := bad.counts(); got[2] != got[0] {
+					t.Errorf("%d starts and %d closes, want a close for each", got[0], got[2])
+				}
+			})
+		})
+	}
+}
+
+func TestRunnerCollectErrors(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := &fake{meta: Meta{ID: CPUID}, err: func(n int) error {
+			switch n {
+			case 1:
+				return ErrWarming
+			case 3:
+				return errors.New("reading: bad file")
+			}
+			return nil
+		}}
+		x := begin(t, RunnerConfig{Collectors: []Collector{bad}})
+		var got []Probe
+		for _, s := range x.at(3 * time.Second) {
+			got = append(got, s.Probes[CPUID]...)
+		}
+		want := []Probe{
+			{Name: "cpu", State: Warming, Hook: "fake", Reason: "waiting for a second reading"},
+			{Name: "cpu", State: On, Hook: "fake"},
+			{Name: "cpu", State: Failed, Hook: "fake", Reason: "reading: bad file"},
+			{Name: "cpu", State: On, Hook: "fake"},
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("rows (-want +got):\n%s", diff)
+		}
+		if err := x.stop(); err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+	})
+}
+
+func TestRunnerSurvivesPanics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := &fake{meta: Meta{ID: CPUID}, err: func(n int) error {
+			if n == 3 {
+				var m map[string]int
+				m["x"] = 1
+			}
+			return nil
+		}}
+		x := begin(t, RunnerConfig{Collectors: []Collector{bad, &fake{meta: Meta{ID: HostID}, sample: hostSample}}})
+		snaps := x.at(5 * time.Second)
+		for i, s := range snaps {
+			if s.Host == nil || (s.CPU != nil) != (i < 2) {
+				t.Errorf("snapshot %d: host %v, cpu %v, want the first always, the second twice", i, s.Host, s.CPU)
+			}
+		}
+		row := snaps[5].Probes[CPUID][0]
+		if row.State != Failed || row.Reason != "stopped by a bug: assignment to entry in nil map" || row.Remedy == "" {
+			t.Errorf("row = %+v, want failed by a bug, with a remedy", row)
+		}
+		if got := bad.counts(); got != [3]int{1, 3, 1} {
+			t.Errorf("starts, collects, closes = %v, want 1, 3, 1", got)
+		}
+		crashes := x.r.Crashes()
+		if len(crashes) != 1 || crashes[0].Name != "cpu" || !strings.Contains(string(crashes[0].Stack), "TestRunnerSurvivesPanics") {
+			t.Errorf("Crashes() = %+v, want one of cpu with its stack", crashes)
+		}
+		if err := x.stop(); err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+	})
+}
+
+func TestRunnerNamesTheStuck(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		stuck := &fake{meta: Meta{ID: CPUID}, cost: func(n int) time.Duration {
+			if n == 2 {
+				return time.Hour
+			}
+			return 0
+		}}
+		other := &fake{meta: Meta{ID: HostID}, sample: hostSample, closeErr: errors.New("bad descriptor")}
+		x := begin(t, RunnerConfig{Collectors: []Collector{stuck, other}})
+		snaps := x.at(4600 * time.Millisecond)
+		if got := snaps[2].Probes[CPUID][0]; got.State != On {
+			t.Errorf("after one tick without answer the row is %+v, want on", got)
+		}
+		want := Probe{Name: "cpu", State: Failed, Hook: "fake", Reason: "no answer for 3 s"}
+		if diff := cmp.Diff([]Probe{want}, snaps[4].Probes[CPUID]); diff != "" {
+			t.Errorf("rows (-want +got):\n%s", diff)
+		}
+		if got := stuck.counts()[1]; got != 2 {
+			t.Errorf("asked %d times, want no more than 2", got)
+		}
+		ended := time.Now()
+		err := x.stop()
+		if took := time.Since(ended); took != 2*time.Second {
+			t.Errorf("Run returned after %v, want 2s", took)
+		}
+		if want := "closing host: bad descriptor\nclosing cpu: no answer for 2s"; err == nil || err.Error() != want {
+			t.Errorf("Run = %q, want %q", err, want)
+		}
+		time.Sleep(time.Hour)
+	})
+}
+
+func TestRunnerWant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &narrowFake{fake{meta: Meta{ID: WakeID, OnDemand: true}}}
+		a := Target{Kind: CPUTarget, CPU: 1}
+		b := Target{Kind: NamedTarget, Name: "b"}
+		x := begin(t, RunnerConfig{Collectors: []Collector{c}})
+		snaps := x.at(1500 * time.Millisecond)
+		idle := Probe{Name: "wake", State: Idle, Hook: "fake", Reason: "attaches while somebody looks"}
+		if diff := cmp.Diff([]Probe{idle}, snaps[1].Probes[WakeID]); diff != "" {
+			t.Errorf("rows before (-want +got):\n%s", diff)
+		}
+		steps := []struct {
+			name    string
+			holder  string
+			wants   []Want
+			counts  [3]int // right after, between two ticks
+			narrows [][]Target
+		}{
+			{"first holder", "screen", []Want{{ID: WakeID}}, [3]int{1, 1, 0}, nil},
+			{"target", "rules", []Want{{WakeID, a}}, [3]int{1, 2, 0}, [][]Target{{a}}},
+			{"two targets", "screen", []Want{{WakeID, b}, {WakeID, a}}, [3]int{1, 3, 0}, [][]Target{{a}, {a, b}}},
+			{"one lets go", "rules", nil, [3]int{1, 4, 0}, [][]Target{{a}, {a, b}, {b, a}}},
+			{"nobody", "screen", nil, [3]int{1, 5, 1}, [][]Target{{a}, {a, b}, {b, a}}},
+			{"unknown", "screen", []Want{{ID: "nothing"}}, [3]int{1, 5, 1}, [][]Target{{a}, {a, b}, {b, a}}},
+			{"again", "screen", []Want{{WakeID, b}}, [3]int{2, 6, 1}, [][]Target{{a}, {a, b}, {b, a}, {b}}},
+		}
+		for i, s := range steps {
+			x.r.Want(s.holder, s.wants)
+			x.at(1500*time.Millisecond + time.Duration(i)*time.Second + time.Millisecond)
+			if got := c.counts(); got != s.counts {
+				t.Errorf("%s: starts, collects, closes = %v, want %v", s.name, got, s.counts)
+			}
+			c.mu.Lock()
+			if diff := cmp.Diff(s.narrows, c.narrowed, cmpopts.EquateComparable(Target{})); diff != "" {
+				t.Errorf("%s: narrowed (-want +got):\n%s", s.name, diff)
+			}
+			c.mu.Unlock()
+			x.at(1500*time.Millisecond + time.Duration(i+1)*time.Second)
+		}
+		if err := x.stop(); err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+		if got := c.counts(); got[2] != 2 {
+			t.Errorf("closed %d times in the end, want 2", got[2])
+		}
+	})
+}
+
+func TestRunnerWantsWhatNeedsMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &fake{meta: Meta{ID: WakeID, OnDemand: true}, startErr: func(int) error { return &NeedError{Need: "root"} }}
+		x := begin(t, RunnerConfig{Collectors: []Collector{c}})
+		x.r.Want("screen", []Want{{ID: WakeID}})
+		x.at(5500 * time.Millisecond)
+		x.r.Want("screen", nil)
+		snaps := x.at(6500 * time.Millisecond)
+		if got := snaps[6].Probes[WakeID][0]; got.State != Off || got.Reason != "needs root" {
+			t.Errorf("row after nobody looks = %+v, want still off: needs root", got)
+		}
+		x.r.Want("screen", []Want{{ID: WakeID}})
+		x.at(7500 * time.Millisecond)
+		if got := c.counts()[0]; got != 2 {
+			t.Errorf("started %d times, want once a wish: 2", got)
+		}
+		if err := x.stop(); err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+	})
+}
+
+func TestRunnerOff(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &fake{meta: Meta{ID: CPUID}}
+		x := begin(t, RunnerConfig{Collectors: []Collector{c}, Off: map[ID]string{CPUID: "switched off by --no-bpf"}})
+		x.r.Want("screen", []Want{{ID: CPUID}})
+		snaps := x.at(2500 * time.Millisecond)
+		want := Probe{Name: "cpu", State: Off, Hook: "fake", Reason: "switched off by --no-bpf"}
+		if diff := cmp.Diff([]Probe{want}, snaps[2].Probes[CPUID]); diff != "" {
+			t.Errorf("rows (-want +got):\n%s", diff)
+		}
+		if err := x.stop(); err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+		if got := c.counts(); got != [3]int{} {
+			t.Errorf("starts, collects, closes = %v, want none", got)
+		}
+	})
+}
+
+func TestRunnerKeepsOwnReasons(t *testing.T) {
+	off := Probe{Name: "b", State: Off, Reason: "no tracefs", Remedy: "mount it"}
+	degraded := Probe{Name: "c", State: Degraded, Reason: "no BTF"}
+	c := &fake{
+		meta: Meta{ID: CPUID},
+		rows: []Probe{{Name: "a", State: On}, off, degraded},
+		err:  func(int) error { return ErrWarming },
+	}
+	synctest.Test(t, func(t *testing.T) {
+		x := begin(t, RunnerConfig{Collectors: []Collector{c}})
+		snaps := x.at(500 * time.Millisecond)
+		want := []Probe{{Name: "a", State: Warming, Reason: ErrWarming.Error()}, off, degraded}
+		if diff := cmp.Diff(want, snaps[0].Probes[CPUID]); diff != "" {
+			t.Errorf("rows (-want +got):\n%s", diff)
+		}
+		if err := x.stop(); err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+	})
+}
+
+func TestRunnerClock(t *testing.T) {
+	sec := time.Second
+	tests := map[string]struct {
+		emitHolds time.Duration // in the snapshot of 2 s
+		sleeps    time.Duration // of the host, between 2 s and 3 s
+		interval  time.Duration // set at 2.3 s
+		wantAt    []time.Duration
+		wantLate  []time.Duration
+	}{
+		"steady":         {wantAt: []time.Duration{0, sec, 2 * sec, 3 * sec, 4 * sec}, wantLate: make([]time.Duration, 5)},
+		"a little late":  {emitHolds: 2500 * time.Millisecond, wantAt: []time.Duration{0, sec, 2 * sec, 4 * sec, 5 * sec}, wantLate: make([]time.Duration, 5)},
+		"starved":        {emitHolds: 5200 * time.Millisecond, wantAt: []time.Duration{0, sec, 2 * sec, 7 * sec, 8 * sec}, wantLate: []time.Duration{0, 0, 0, 4200 * time.Millisecond, 0}},
+		"suspended":      {sleeps: time.Hour, wantAt: []time.Duration{0, sec, 2 * sec, 3 * sec, 4 * sec}, wantLate: []time.Duration{0, 0, 0, time.Hour, 0}},
+		"faster":         {interval: sec / 2, wantAt: []time.Duration{0, sec, 2 * sec, 2500 * time.Millisecond, 3 * sec}, wantLate: make([]time.Duration, 5)},
+		"faster at once": {interval: sec / 5, wantAt: []time.Duration{0, sec, 2 * sec, 2300 * time.Millisecond, 2500 * time.Millisecond}, wantLate: make([]time.Duration, 5)},
+		"slower":         {interval: 3 * sec, wantAt: []time.Duration{0, sec, 2 * sec, 5 * sec, 8 * sec}, wantLate: make([]time.Duration, 5)},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				began := time.Now()
+				r := NewRunner(RunnerConfig{
+					Collectors: []Collector{&fake{meta: Meta{ID: CPUID}}},
+					Asleep: func() time.Duration {
+						if time.Since(began) > 2*sec {
+							return tt.sleeps
+						}
+						return 0
+					},
+				})
+				ctx, end := context.WithCancel(t.Context())
+				done := make(chan error)
+				var at, late []time.Duration
+				go func() {
+					done <- r.Run(ctx, func(s *Snapshot) {
+						at, late = append(at, s.At), append(late, s.Late)
+						if s.At == 2*sec {
+							time.Sleep(tt.emitHolds)
+						}
+					})
+				}()
+				time.Sleep(2300 * time.Millisecond)
+				if tt.interval > 0 {
+					r.SetInterval(tt.interval)
+					if got := r.Interval(); got != tt.interval {
+						t.Errorf("Interval() = %v, want %v", got, tt.interval)
+					}
+				}
+				time.Sleep(8 * sec)
+				end()
+				if err := <-done; err != nil {
+					t.Errorf("Run = %v, want nil", err)
+				}
+				if diff := cmp.Diff(tt.wantAt, at[:5]); diff != "" {
+					t.Errorf("At (-want +got):\n%s", diff)
+				}
+				if diff := cmp.Diff(tt.wantLate, late[:5]); diff != "" {
+					t.Errorf("Late (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+func TestRunnerAsksSeldomCollectorsSeldom(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &fake{meta: Meta{ID: CPUID, Interval: 5 * time.Second}}
+		x := begin(t, RunnerConfig{Collectors: []Collector{c}})
+		x.at(12 * time.Second)
+		if err := x.stop(); err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+		want := []time.Duration{0, 5 * time.Second, 10 * time.Second}
+		if diff := cmp.Diff(want, c.began); diff != "" {
+			t.Errorf("collected at (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestRunnerHandsRowsToTheAuditor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		self := &auditFake{fake{meta: Meta{ID: SelfID}, sample: selfSample}}
+		cpu := &fake{meta: Meta{ID: CPUID}, rows: []Probe{{Name: "runqlat", State: On, Events: 7}}}
+		x := begin(t, RunnerConfig{Collectors: []Collector{self, cpu}})
+		x.at(1500 * time.Millisecond)
+		if err := x.stop(); err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+		want := []Probe{{Name: "self", State: On, Hook: "fake"}, {Name: "runqlat", State: On, Events: 7}}
+		if diff := cmp.Diff(want, self.audited); diff != "" {
+			t.Errorf("audited (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestRunnerWantRace has many holders change their minds while the run goes on.
+func TestRunnerWantRace(t *testing.T) {
+	c := &narrowFake{fake{meta: Meta{ID: WakeID, OnDemand: true}}}
+	ctx, end := context.WithCancel(t.Context())
+	r := NewRunner(RunnerConfig{Interval: minInterval, Collectors: []Collector{c, &fake{meta: Meta{ID: HostID}, sample: hostSample}}})
+	var snaps int
+	done := make(chan error)
+	go func() {
+		done <- r.Run(ctx, func(s *Snapshot) {
+			_ = s.Probes[WakeID][0]
+			if snaps++; snaps == 10 {
+				end()
+			}
+		})
+	}()
+	var wg sync.WaitGroup
+	for h := range 4 {
+		wg.Go(func() {
+			for i := range int32(100) {
+				r.Want(fmt.Sprint(h), []Want{{WakeID, Target{Kind: CPUTarget, CPU: i}}})
+				r.SetInterval(minInterval + time.Duration(i%2)*time.Millisecond)
+				r.Want(fmt.Sprint(h), nil)
+				_ = r.Crashes()
+			}
+		})
+	}
+	wg.Wait()
+	if err := <-done; err != nil {
+		t.Errorf("Run = %v, want nil", err)
+	}
+	if got := c.counts(); got[0] != got[2] {
+		t.Errorf("%d starts and %d closes, want as many", got[0], got[2])
+	}
+}

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collectors
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// seat is what the loop knows of one collector.
+type seat struct {
+	meta   Meta
+	worker *worker
+	off    string // switched off by the user: the reason
+
+	wanted   bool
+	targets  []Target // all holders'
+	narrowed []Target // what was last requested
+
+	running  bool
+	busy     bool // a request is not answered
+	starting bool // that request is a start
+	awaited  bool // the open round waits for the answer
+	asked    time.Duration
+	due      time.Duration // no collection before the tick at this time
+
+	ready Sample // answered, not emitted
+
+	err       error
+	narrowErr error
+	crash     string
+	tries     int           // starts that failed since somebody wanted it
+	failed    time.Duration // when the last one did
+
+	rows []Probe // the collector's own words
+}
+
+// mayStart says whether a start is worth trying: a missing feature does not come by waiting, any
+// other error gets one more chance.
+func (s *seat) mayStart(now time.Duration) bool {
+	var need *NeedError
+	switch {
+	case s.tries == 0:
+		return true
+	case errors.As(s.err, &need):
+		return false
+	}
+	return s.tries == 1 && now >= s.failed+retryAfter
+}
+
+// undelivered says that events wait to be emitted. A sample that covers no time has gauges only,
+// and the next one brings newer ones.
+func (s *seat) undelivered() bool {
+	return s.ready != nil && s.ready.span().Seconds() > 0
+}
+
+// shown are the collector's rows with what the runner knows on top. A row that is off or failed
+// for a reason of its own keeps it.
+func (s *seat) shown(now, interval time.Duration) []Probe {
+	state, reason, remedy := s.verdict(now, interval)
+	if state == On {
+		return s.rows
+	}
+	rows := slices.Clone(s.rows)
+	for i := range rows {
+		p := &rows[i]
+		own := p.Reason != "" && (p.State == Off || p.State == Failed)
+		switch {
+		case own && s.off == "" && s.crash == "":
+		case state == Idle && p.State == Idle && p.Reason != "":
+		case s.running && (state == Warming || state == Degraded) && p.State != On:
+		default:
+			p.State, p.Reason, p.Remedy = state, reason, remedy
+		}
+	}
+	return rows
+}
+
+// verdict is the runner's view of the collector: On if it has nothing to say.
+func (s *seat) verdict(now, interval time.Duration) (state State, reason, remedy string) {
+	var need *NeedError
+	silent := now - s.asked
+	switch {
+	case s.off != "":
+		return Off, s.off, ""
+	case s.crash != "":
+		return Failed, "stopped by a bug: " + s.crash, "report it with the stack that bpf60 doctor shows"
+	case s.busy && s.starting && silent >= retryAfter:
+		return Warming, fmt.Sprintf("starting for %d s", int(silent.Seconds())), ""
+	case s.busy && !s.starting && silent >= max(2*interval, retryAfter):
+		return Failed, fmt.Sprintf("no answer for %d s", int(silent.Seconds())), ""
+	case s.busy && s.starting:
+		return Warming, "starting", ""
+	case !s.wanted && !s.running && s.err == nil:
+		return Idle, "attaches while somebody looks", ""
+	case errors.As(s.err, &need):
+		return Off, plain(need.Error()), plain(need.Remedy)
+	case errors.Is(s.err, ErrWarming):
+		return Warming, ErrWarming.Error(), ""
+	case s.err != nil:
+		return Failed, plain(s.err.Error()), ""
+	case s.narrowErr != nil:
+		return Degraded, plain(s.narrowErr.Error()), ""
+	}
+	return On, "", ""
+}

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collectors
+
+import "unsafe"
+
+// Size is about what s holds in memory, in bytes, without what snapshots share: Facts and
+// ProcInfo. Slices count with their capacity.
+func (s *Snapshot) Size() int {
+	n := alloc(unsafe.Sizeof(*s)) + s.probesSize()
+	if s.Host != nil {
+		n += alloc(unsafe.Sizeof(*s.Host))
+	}
+	if s.CPU != nil {
+		n += alloc(unsafe.Sizeof(*s.CPU)) + slice(s.CPU.CPUs)
+	}
+	if s.Sched != nil {
+		n += alloc(unsafe.Sizeof(*s.Sched)) + slice(s.Sched.CPUs)
+	}
+	if s.Wake != nil {
+		n += alloc(unsafe.Sizeof(*s.Wake))
+	}
+	if s.Tasks != nil {
+		n += alloc(unsafe.Sizeof(*s.Tasks)) + slice(s.Tasks.Rows)
+	}
+	if s.Self != nil {
+		n += alloc(unsafe.Sizeof(*s.Self))
+	}
+	return n
+}
+
+// probesSize counts a map of one group of eight entries for each seven, as Go's maps grow.
+func (s *Snapshot) probesSize() int {
+	if s.Probes == nil {
+		return 0
+	}
+	const group = 8 * (unsafe.Sizeof(ID("")) + unsafe.Sizeof([]Probe{}) + 1)
+	n := alloc(48)
+	groups := 1
+	for ; groups*7 < len(s.Probes); groups *= 2 {
+	}
+	n += alloc(uintptr(groups) * group)
+	for _, rows := range s.Probes {
+		n += slice(rows)
+		for _, p := range rows {
+			n += len(p.Reason) + len(p.Remedy) // the rest are constants of the program
+		}
+	}
+	return n
+}
+
+// Size is what a process's identity holds in memory, in bytes.
+func (p *ProcInfo) Size() int {
+	return alloc(unsafe.Sizeof(*p)) + alloc(uintptr(len(p.Comm.s)))
+}
+
+// WithoutRows returns s, or a copy of s whose sample of tasks has lost its rows.
+func (s *Snapshot) WithoutRows() *Snapshot {
+	if s.Tasks == nil || s.Tasks.Rows == nil {
+		return s
+	}
+	c, t := *s, *s.Tasks
+	t.Rows = nil
+	c.Tasks = &t
+	return &c
+}
+
+// WithoutCPUs returns s, or a copy of s that keeps the host's sums and no single CPU.
+func (s *Snapshot) WithoutCPUs() *Snapshot {
+	sched := s.Sched != nil && s.Sched.CPUs != nil
+	cpu := s.CPU != nil && s.CPU.CPUs != nil
+	if !sched && !cpu {
+		return s
+	}
+	c := *s
+	if sched {
+		d := *s.Sched
+		d.CPUs = nil
+		c.Sched = &d
+	}
+	if cpu {
+		d := *s.CPU
+		d.CPUs = nil
+		c.CPU = &d
+	}
+	return &c
+}
+
+func slice[T any](s []T) int {
+	var t T
+	return alloc(uintptr(cap(s)) * unsafe.Sizeof(t))
+}
+
+// alloc is about what n bytes take. Go rounds objects up to one of 68 sizes: small ones to 16
+// bytes, those above by a sixteenth on average, large ones to pages of 8 KiB.
+func alloc(n uintptr) int {
+	const small, large, page = 128, 32 << 10, 8 << 10
+	switch {
+	case n <= small:
+		return int((n + 15) / 16 * 16)
+	case n <= large:
+		return int(n + n/16)
+	}
+	return int((n + page - 1) / page * page)
+}

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collectors
+
+import (
+	"context"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"time"
+)
+
+// request is the state a collector is to be in, and whether to collect.
+type request struct {
+	on      bool
+	collect bool
+	targets []Target
+	rows    []Probe // for an Auditor
+}
+
+// answer is what came of a request.
+type answer struct {
+	seat      int
+	running   bool
+	sample    Sample
+	err       error // of Start, Collect or Close
+	narrowErr error
+	rows      []Probe
+	crash     *Crash
+}
+
+// closing is a worker's last word.
+type closing struct {
+	seat int
+	err  error
+}
+
+// worker calls one collector, on one goroutine. Its fields but the channels are that goroutine's.
+type worker struct {
+	seat     int
+	c        Collector
+	began    time.Time
+	requests chan request
+	answers  chan<- answer
+	closed   chan<- closing
+
+	running bool
+	targets []Target // what the collector is narrowed to
+}
+
+// run serves requests until there are no more, then closes the collector.
+func (w *worker) run(ctx context.Context) {
+	for q := range w.requests {
+		w.answers <- w.serve(ctx, q)
+	}
+	w.closed <- closing{w.seat, w.close()}
+}
+
+func (w *worker) serve(ctx context.Context, q request) (a answer) {
+	a.seat = w.seat
+	defer func() {
+		if crash := crashed(w.c, recover()); crash != nil {
+			// What a panic leaves behind is not to be trusted: only let go of what is held.
+			w.running = true
+			a = answer{seat: w.seat, err: w.close(), crash: crash}
+		}
+		a.running = w.running
+	}()
+	switch {
+	case q.on && !w.running:
+		if a.err = w.c.Start(ctx); a.err != nil {
+			if err := w.c.Close(); err != nil {
+				a.err = fmt.Errorf("%w; closing: %w", a.err, err)
+			}
+			break
+		}
+		w.running = true
+	case !q.on && w.running:
+		a.err = w.close()
+	}
+	if w.running {
+		a.narrowErr = w.narrow(q.targets)
+		if q.collect {
+			a.sample, a.err = w.collect(ctx, q.rows)
+		}
+	}
+	a.rows = append([]Probe{}, w.c.Probes()...)
+	return a
+}
+
+func (w *worker) collect(ctx context.Context, rows []Probe) (Sample, error) {
+	if auditor, ok := w.c.(Auditor); ok {
+		auditor.Audit(rows)
+	}
+	return w.c.Collect(ctx, time.Since(w.began))
+}
+
+func (w *worker) narrow(targets []Target) error {
+	n, ok := w.c.(Narrower)
+	if !ok || slices.Equal(targets, w.targets) {
+		return nil
+	}
+	if err := n.Narrow(targets); err != nil {
+		return fmt.Errorf("narrowing: %w", err)
+	}
+	w.targets = targets
+	return nil
+}
+
+// close closes a collector that runs. It does not panic.
+func (w *worker) close() (err error) {
+	if !w.running {
+		return nil
+	}
+	w.running, w.targets = false, nil
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("closing %s: panic: %v", w.c.Meta().ID, p)
+		}
+	}()
+	if err := w.c.Close(); err != nil {
+		return fmt.Errorf("closing %s: %w", w.c.Meta().ID, err)
+	}
+	return nil
+}
+
+// crashed describes a recovered panic; nil if there was none.
+func crashed(c Collector, p any) *Crash {
+	if p == nil {
+		return nil
+	}
+	return &Crash{Name: string(c.Meta().ID), Message: plain(fmt.Sprint(p)), Stack: debug.Stack()}
+}
+
+// plain makes an error's words safe to show: they may quote what others chose.
+func plain(s string) string { return Clean(RawString(s)).String() }
