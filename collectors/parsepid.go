@@ -111,17 +111,24 @@ func taskName(name []byte, kernel bool) []byte {
 	return name
 }
 
-// parseSchedstat reads the first two columns of /proc/PID/schedstat, nanoseconds since the start of the
-// task (of a process: of its leader): on a CPU, and runnable without one.
-func parseSchedstat(b []byte) (run, wait uint64, err error) {
-	f, rest := cutField(b)
-	run, ok1 := parseUint(f)
-	f, _ = cutField(rest)
-	wait, ok2 := parseUint(f)
-	if !ok1 || !ok2 {
-		return 0, 0, errFormat
+// schedStat is /proc/PID/schedstat, since the start of the task (of a process: of its leader).
+type schedStat struct {
+	Run, Wait uint64 // ns on a CPU, and runnable without one
+	Slices    uint64 // times it was given a CPU
+}
+
+func parseSchedstat(b []byte) (s schedStat, err error) {
+	b, _ = cutLine(b)
+	for _, to := range [...]*uint64{&s.Run, &s.Wait, &s.Slices} {
+		var f []byte
+		f, b = cutField(b)
+		n, ok := parseUint(f)
+		if !ok {
+			return schedStat{}, errFormat
+		}
+		*to = n
 	}
-	return run, wait, nil
+	return s, nil
 }
 
 // parseStatusUID reads the real user of /proc/PID/status. The name's line comes first, and there

@@ -3,9 +3,11 @@
 package collectors
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -58,12 +60,12 @@ func (t *Tasks) put(s *Snapshot) { s.Tasks = t }
 // scanner that sees processes as a whole gives one record for each, as the leader's.
 type taskRec struct {
 	PID, TGID, PPID int32
-	Start           uint64 // ns since boot
+	Start           uint64 // of the process, ns since boot
 	Run, Wait       uint64 // ns; see TaskRow
 	Vol, Invol      uint64
 	// DeadRun, DeadVol and DeadInvol are what the process's dead threads had counted
 	// (signal->sum_sched_runtime, nvcsw, nivcsw). They stand in the leader's record, and are 0
-	// where Run, Vol and Invol have them already.
+	// where Run, Vol and Invol have them already, or they are not known.
 	DeadRun, DeadVol, DeadInvol uint64
 
 	UID     uint32
@@ -90,7 +92,7 @@ func (r *taskRec) name() []byte {
 type taskScanner interface {
 	// Open acquires the source; the error may be a NeedError.
 	Open(ctx context.Context) error
-	// Scan appends a record for each thread, ascending by PID, and returns the longer slice.
+	// Scan appends a record for each thread and returns the longer slice, which is the caller's.
 	Scan(ctx context.Context, recs []taskRec) ([]taskRec, error)
 	// Probe says how the scanner works. Its state counts when no better scanner was refused.
 	Probe() Probe
@@ -170,6 +172,10 @@ func (c *taskCollector) derive(boot uint64, now time.Duration) *Tasks {
 	c.err = nil
 	if !c.begun {
 		c.prev, c.last = nil, now
+	}
+	byPID := func(a, b taskRec) int { return cmp.Compare(a.PID, b.PID) }
+	if !slices.IsSortedFunc(c.cur, byPID) { // both sources list in order, and promise nothing
+		slices.SortFunc(c.cur, byPID)
 	}
 	t := deriveTasks(c.prev, c.cur, c.boot, Span{c.last, now})
 	t.Source = c.scanners[c.use].Source()

@@ -21,13 +21,13 @@ type procDelta struct {
 }
 
 // deriveTasks subtracts two scans, both ascending by PID; prev is nil for the first. A thread is
-// the same when its PID and start are. What a thread counted before it was first seen is its delta
-// only if it started after the previous scan, at prevBoot nanoseconds since boot: an old process
-// that a scan missed must not seem to do its life's work at once.
+// the same when its PID and its process's start are. What a process counted before it was first
+// seen is its delta only if it started after the previous scan, at prevBoot nanoseconds since boot:
+// an old one that a scan missed must not seem to do its life's work at once.
 //
-// A process's run time and switches are exact over the death of threads, since the kernel keeps
-// what the dead had counted. It does not keep their wait, so what a thread waited between the
-// last scan and its death is lost. Nothing is ever negative.
+// A process's run time and switches are exact over the death of threads where the scanner gives
+// what the dead had counted, as the kernel keeps it. Nobody keeps their wait: what a thread waited
+// between the last scan and its death is lost. Nothing is ever negative.
 //
 // Leaders in cur that have a row, or had one, are given their ProcInfo for the next call.
 func deriveTasks(prev, cur []taskRec, prevBoot uint64, span Span) *Tasks {
@@ -37,25 +37,26 @@ func deriveTasks(prev, cur []taskRec, prevBoot uint64, span Span) *Tasks {
 	for i := range cur {
 		r := &cur[i]
 		for ; j < len(prev) && prev[j].PID < r.PID; j++ {
-			gone(prev, cur, deltas, &prev[j])
+			gone(cur, deltas, &prev[j])
 		}
 		var was *taskRec
 		if j < len(prev) && prev[j].PID == r.PID {
 			if prev[j].Start == r.Start {
 				was = &prev[j]
 			} else {
-				gone(prev, cur, deltas, &prev[j])
+				gone(cur, deltas, &prev[j])
 			}
 			j++
 		}
-		l := leader(cur, r.TGID)
+		l := leader(cur, r.TGID, r.Start)
 		if l < 0 {
 			continue // its leader went while we looked: the process ends
 		}
 		switch {
 		case was != nil:
 			deltas[l].add(was, r)
-		case prev != nil && r.Start+tickNs >= prevBoot: // a start may be known to a tick only
+		case prev != nil && (r.Start+tickNs >= prevBoot || leader(prev, r.TGID, r.Start) >= 0):
+			// New: the process (whose start may be known to a tick only), or the thread in it.
 			deltas[l].add(&taskRec{}, r)
 		}
 		deltas[l].threads += r.Threads
@@ -65,7 +66,7 @@ func deriveTasks(prev, cur []taskRec, prevBoot uint64, span Span) *Tasks {
 		}
 	}
 	for ; j < len(prev); j++ {
-		gone(prev, cur, deltas, &prev[j])
+		gone(cur, deltas, &prev[j])
 	}
 	for i := range cur {
 		if r := &cur[i]; r.PID == r.TGID {
@@ -75,10 +76,10 @@ func deriveTasks(prev, cur []taskRec, prevBoot uint64, span Span) *Tasks {
 	return t
 }
 
-// leader is the index of process tgid's leader, -1 if it is not there.
-func leader(recs []taskRec, tgid int32) int {
+// leader is the index of the leader of a process, -1 if it is not there.
+func leader(recs []taskRec, tgid int32, start uint64) int {
 	i, ok := slices.BinarySearchFunc(recs, tgid, func(r taskRec, id int32) int { return cmp.Compare(r.PID, id) })
-	if !ok || recs[i].TGID != tgid {
+	if !ok || recs[i].TGID != tgid || recs[i].Start != start {
 		return -1
 	}
 	return i
@@ -97,15 +98,15 @@ func (d *procDelta) add(was, r *taskRec) {
 }
 
 // gone takes back what a thread that is no longer there had counted: it is in the dead share now,
-// if its process is still there.
-func gone(prev, cur []taskRec, deltas []procDelta, was *taskRec) {
-	p, c := leader(prev, was.TGID), leader(cur, was.TGID)
-	if p < 0 || c < 0 || prev[p].Start != cur[c].Start {
+// if its process is still there and the scanner gives one.
+func gone(cur []taskRec, deltas []procDelta, was *taskRec) {
+	l := leader(cur, was.TGID, was.Start)
+	if l < 0 || cur[l].DeadRun == 0 {
 		return
 	}
-	deltas[c].run -= int64(was.Run)
-	deltas[c].vol -= int64(was.Vol)
-	deltas[c].invol -= int64(was.Invol)
+	deltas[l].run -= int64(was.Run)
+	deltas[l].vol -= int64(was.Vol)
+	deltas[l].invol -= int64(was.Invol)
 }
 
 // count adds a thread to the totals.

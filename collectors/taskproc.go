@@ -3,7 +3,6 @@
 package collectors
 
 import (
-	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -19,28 +18,37 @@ import (
 // iterator does, and a thread other than the leader is seen in the sums only.
 //
 // It opens files beneath a held descriptor of /proc, reads all of them into one buffer, and
-// allocates nothing once its slices have grown.
+// allocates nothing once its slices have grown. To hold the files of every process open would
+// save a third, and cost 5 KiB of kernel memory for each.
 type procScanner struct {
 	fs     FS
 	dir    int // descriptor of /proc; -1 when closed
 	dirent []byte
 	path   []byte
 	buf    []byte
-	users  map[int32]procUser // of the processes of the last scan
-	round  uint32             // counts scans
-	hidden bool               // mounted so that other users' processes do not show
-	waits  bool               // schedstat can be read
+	known  map[int32]knownProc // the processes of the last scan
+	round  uint32              // counts scans
+	hidden bool                // mounted so that other users' processes do not show
+	waits  bool                // schedstat can be read
 }
 
-// procUser is who runs a process. It takes a file of its own to read and hardly ever changes.
-type procUser struct {
-	start uint64
-	uid   uint32
-	round uint32 // of the last scan that saw the process
+// knownProc is what was last read of a process.
+type knownProc struct {
+	rec   taskRec
+	sched schedStat
+	round uint32 // of the last scan that saw it
 }
 
-// userRounds is how many scans a process's user is believed. Every scan asks for a share of them.
-const userRounds = 64
+// knownRounds is how many scans may pass before everything about a process is read anew. Every
+// scan asks for a share of them.
+const knownRounds = 32
+
+// asleep says that the process has only to be looked at if it has run since: it has one thread,
+// which had left the CPU. Others may change its priority or parent meanwhile, which is seen late,
+// and that it is runnable again is seen when it runs.
+func (k *knownProc) asleep() bool {
+	return k.rec.Threads == 1 && k.rec.State != 'R' && k.rec.State != 'D' && k.sched.Run > 0
+}
 
 // newProcScanner returns the scanner of last resort.
 func newProcScanner(fs FS) *procScanner { return &procScanner{fs: fs, dir: -1} }
@@ -58,7 +66,7 @@ func (p *procScanner) Open(ctx context.Context) error {
 	p.dir = dir
 	p.dirent = make([]byte, 32<<10)
 	p.buf = make([]byte, 4096)
-	p.users = make(map[int32]procUser)
+	p.known = make(map[int32]knownProc)
 	p.round = 0
 	// PID 1 is always there: a mount with hidepid=2 hides it from others than root.
 	_, err = p.read(1, "/stat")
@@ -71,7 +79,7 @@ func (p *procScanner) Close() error {
 		return nil
 	}
 	err := unix.Close(p.dir)
-	p.dir, p.users = -1, nil
+	p.dir, p.known = -1, nil
 	return err
 }
 
@@ -97,7 +105,6 @@ func (p *procScanner) Scan(ctx context.Context, recs []taskRec) ([]taskRec, erro
 	}
 	p.round++
 	p.waits = false
-	from := len(recs)
 	for {
 		if err := ctx.Err(); err != nil {
 			return recs, err
@@ -125,20 +132,37 @@ func (p *procScanner) Scan(ctx context.Context, recs []taskRec) ([]taskRec, erro
 			}
 		}
 	}
-	for pid, u := range p.users {
-		if u.round != p.round {
-			delete(p.users, pid)
+	for pid, k := range p.known {
+		if k.round != p.round {
+			delete(p.known, pid)
 		}
-	}
-	byPID := func(a, b taskRec) int { return cmp.Compare(a.PID, b.PID) }
-	if found := recs[from:]; !slices.IsSortedFunc(found, byPID) { // the kernel lists them in order
-		slices.SortFunc(found, byPID)
 	}
 	return recs, nil
 }
 
 // process reads one process. False if it is gone, or may not be read.
 func (p *procScanner) process(pid int32, r *taskRec) (bool, error) {
+	k, ok := p.known[pid]
+	k.round = p.round
+	due := !ok || (uint32(pid)+p.round)%knownRounds == 0
+	sched, err := p.sched(pid)
+	if err != nil {
+		return false, err
+	}
+	if due || !k.asleep() || sched != k.sched {
+		if ok, err = p.stat(pid, sched, due, &k.rec); !ok {
+			return false, err
+		}
+		k.sched = sched
+	}
+	p.known[pid] = k
+	*r = k.rec
+	return true, nil
+}
+
+// stat reads what the process is and how long it ran. rec holds what was known of it; its user
+// is read again when it is due, or another process.
+func (p *procScanner) stat(pid int32, sched schedStat, due bool, rec *taskRec) (bool, error) {
 	b, err := p.read(pid, "/stat")
 	if err != nil {
 		return false, tolerate(err)
@@ -147,41 +171,46 @@ func (p *procScanner) process(pid int32, r *taskRec) (bool, error) {
 	if parsePIDStat(b, &s) != nil || s.PID != pid {
 		return false, nil // cut off by its end
 	}
-	*r = taskRec{
-		PID: pid, TGID: pid, PPID: s.PPID, Start: ticksNs(s.StartTicks), Run: ticksNs(s.UTime) + ticksNs(s.STime),
-		Threads: max(s.Threads, 1), Nice: s.Nice, State: s.State, Kernel: s.Flags&pfKthread != 0, Comm: s.Comm,
+	r := taskRec{
+		PID: pid, TGID: pid, PPID: s.PPID,
+		Start: ticksNs(s.StartTicks), Run: ticksNs(s.UTime) + ticksNs(s.STime), Wait: sched.Wait,
+		UID: rec.UID, Threads: max(s.Threads, 1), Nice: s.Nice, State: s.State, Kernel: s.Flags&pfKthread != 0, Comm: s.Comm,
 	}
-	if b, err = p.read(pid, "/schedstat"); err != nil {
-		if err = tolerate(err); err != nil {
-			return false, err
-		}
-	} else if run, wait, err := parseSchedstat(b); err == nil {
-		p.waits = true
-		r.Wait = wait
-		if r.Threads == 1 && s.State != 'Z' && run >= r.Run {
-			r.Run = run
+	// Of a process that has had one thread only, schedstat knows to the nanosecond what stat
+	// gives in ticks, rounded down.
+	if r.Threads == 1 && sched.Run >= r.Run {
+		r.Run = sched.Run
+	}
+	if due || rec.Start != r.Start {
+		if r.UID, err = p.user(pid); err != nil {
+			return false, tolerate(err)
 		}
 	}
-	r.UID, err = p.user(pid, r.Start)
-	return true, err
+	*rec = r
+	return true, nil
 }
 
-// user is the real user of a process, from the last scans if that is recent.
-func (p *procScanner) user(pid int32, start uint64) (uint32, error) {
-	u, ok := p.users[pid]
-	if !ok || u.start != start || uint32(pid)%userRounds == p.round%userRounds {
-		u.start = start
-		b, err := p.read(pid, "/status")
-		if err != nil {
-			return u.uid, tolerate(err)
-		}
-		if uid, err := parseStatusUID(b); err == nil {
-			u.uid = uid
-		}
+// sched reads a process's schedstat; it is zero where it cannot be read.
+func (p *procScanner) sched(pid int32) (schedStat, error) {
+	b, err := p.read(pid, "/schedstat")
+	if err != nil {
+		return schedStat{}, tolerate(err)
 	}
-	u.round = p.round
-	p.users[pid] = u
-	return u.uid, nil
+	s, err := parseSchedstat(b)
+	if err != nil {
+		return schedStat{}, nil //nolint:nilerr // as if it could not be read
+	}
+	p.waits = true
+	return s, nil
+}
+
+// user reads the real user of a process.
+func (p *procScanner) user(pid int32) (uint32, error) {
+	b, err := p.read(pid, "/status")
+	if err != nil {
+		return 0, err
+	}
+	return parseStatusUID(b)
 }
 
 // tolerate makes nothing of an error that says that one process is gone or closed to us. What remains, such as
