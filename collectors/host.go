@@ -2,7 +2,18 @@
 
 package collectors
 
-import "time"
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"time"
+
+	"github.com/shirou/gopsutil/v3/common"
+	"github.com/shirou/gopsutil/v3/host"
+	"golang.org/x/sys/unix"
+)
 
 // HostID is the collector of the host's name plate and its gauges.
 const HostID ID = "host"
@@ -18,19 +29,19 @@ type Host struct {
 	Threads  int           // /proc/loadavg field 4, after the slash
 
 	Mem Mem
-	PSI PSI // Err says why it is absent
+	PSI PSI // Err says why it is absent or in part unknown
 }
 
-// Facts do not change while the host is up.
+// Facts do not change while the host is up. Text in them has been through Clean.
 type Facts struct {
 	Hostname    Raw
 	Kernel      string // uname -r
 	Arch        string // uname -m
 	CPUs        int    // online at start
 	BootID      string
-	Boot        time.Time // wall clock
-	Virtual     string    // "kvm", "docker", … or ""
-	InContainer bool
+	Boot        time.Time // wall clock, as it stood at the start; zero if unknown
+	Virtual     string    // "kvm", "docker", …; "vm" when only a hypervisor shows; "" on bare metal
+	InContainer bool      // the host's other processes may be hidden
 }
 
 // Mem is /proc/meminfo in bytes.
@@ -54,3 +65,163 @@ type Pressure struct {
 }
 
 func (h *Host) put(s *Snapshot) { s.Host = h }
+
+type hostCollector struct {
+	fs                       FS
+	uptime, loadavg, meminfo *procFile
+	psi                      *psiReader
+
+	facts *Facts
+	last  time.Duration // end of the last span
+	begun bool          // last is set
+	err   error         // of the last Collect
+}
+
+// NewHost returns the collector of Host. It needs no privilege.
+func NewHost(fs FS) Collector {
+	return &hostCollector{
+		fs:     fs,
+		uptime: fs.file("uptime"), loadavg: fs.file("loadavg"), meminfo: fs.file("meminfo"),
+		psi: newPSIReader(fs),
+	}
+}
+
+func (c *hostCollector) Meta() Meta { return Meta{ID: HostID} }
+
+// Start reads the facts. What of them cannot be had stays empty: none is worth the gauges.
+func (c *hostCollector) Start(ctx context.Context) error {
+	c.begun, c.err = false, nil
+	c.facts = readFacts(ctx, c.fs)
+	return ctx.Err()
+}
+
+func (c *hostCollector) Collect(ctx context.Context, now time.Duration) (Sample, error) {
+	h, err := c.gauges(ctx)
+	if c.err = err; err != nil {
+		return nil, err
+	}
+	h.PSI = c.psi.read(ctx)
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if !c.begun {
+		c.last, c.begun = now, true
+	}
+	h.Span = Span{c.last, now}
+	c.last = now
+	return h, nil
+}
+
+// gauges reads everything that needs no baseline.
+func (c *hostCollector) gauges(ctx context.Context) (*Host, error) {
+	h := &Host{Facts: c.facts}
+	b, err := c.uptime.read(ctx)
+	if err == nil {
+		h.Uptime, err = parseUptime(b)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading /proc/uptime: %w", err)
+	}
+	var l loadAvg
+	if b, err = c.loadavg.read(ctx); err == nil {
+		l, err = parseLoadavg(b)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading /proc/loadavg: %w", err)
+	}
+	h.Load, h.Runnable, h.Threads = l.Load, l.Runnable, l.Threads
+	if b, err = c.meminfo.read(ctx); err == nil {
+		h.Mem, err = parseMeminfo(b)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading /proc/meminfo: %w", err)
+	}
+	return h, nil
+}
+
+func (c *hostCollector) Probes() []Probe {
+	uptime := Probe{Name: "uptime", Hook: "/proc/loadavg, uptime"}
+	free := Probe{Name: "free", Hook: "/proc/meminfo"}
+	psi := Probe{Name: "psi", Hook: "/proc/pressure"}
+	for _, p := range []*Probe{&uptime, &free, &psi} {
+		p.State, p.Reason = stateOf(c.begun, c.err)
+	}
+	if need := c.psi.need; need != nil && psi.State == On {
+		psi.State, psi.Reason, psi.Remedy = Off, need.Need, need.Remedy
+		if p := c.psi.prev; p.CPU.Known || p.Memory.Known || p.IO.Known {
+			psi.State = Degraded
+		}
+	}
+	return []Probe{uptime, free, psi}
+}
+
+// stateOf is the state of a probe that reads files: whether it has read them, and how that went.
+func stateOf(begun bool, err error) (State, string) {
+	switch {
+	case err != nil:
+		return Failed, Clean(RawString(err.Error())).String()
+	case !begun:
+		return Warming, "not read yet"
+	}
+	return On, ""
+}
+
+func (c *hostCollector) Close() error {
+	c.begun = false
+	return errors.Join(c.uptime.close(), c.loadavg.close(), c.meminfo.close(), c.psi.close())
+}
+
+// readFacts reads what does not change.
+func readFacts(ctx context.Context, fs FS) *Facts {
+	f := new(Facts)
+	var u unix.Utsname
+	if unix.Uname(&u) == nil {
+		f.Hostname = RawString(unix.ByteSliceToString(u.Nodename[:]))
+		f.Kernel = clean(unix.ByteSliceToString(u.Release[:]))
+		f.Arch = clean(unix.ByteSliceToString(u.Machine[:]))
+	}
+	if id, err := fs.text("sys/kernel/random/boot_id"); err == nil {
+		f.BootID = clean(id)
+	}
+	stat := fs.file("stat")
+	defer stat.close()
+	if b, err := stat.read(ctx); err == nil {
+		var s kernelStat
+		if parseStat(b, &s) == nil {
+			f.CPUs, f.Boot = len(s.CPUs), time.Unix(int64(min(s.BootTime, 1<<40)), 0)
+		}
+	}
+	f.Virtual, f.InContainer = virtual(ctx, fs)
+	return f
+}
+
+func clean(s string) string { return Clean(RawString(s)).String() }
+
+// initialPIDNamespace is what the kernel calls the PID namespace it boots with (PROC_PID_INIT_INO).
+const initialPIDNamespace = "pid:[4026531836]"
+
+// virtual says what the host runs in. gopsutil knows the common hypervisors and containers by
+// their marks; the CPU's hypervisor bit and the PID namespace catch the others.
+func virtual(ctx context.Context, fs FS) (name string, container bool) {
+	ctx = context.WithValue(ctx, common.EnvKey, common.EnvMap{common.HostProcEnvKey: fs.root})
+	if system, role, err := host.VirtualizationWithContext(ctx); err == nil && role == "guest" {
+		name = clean(system)
+	}
+	switch name {
+	case "docker", "lxc", "rkt", "openvz", "linux-vserver":
+		container = true
+	}
+	if ns, err := os.Readlink(fs.path("self/ns/pid")); err == nil && ns != initialPIDNamespace {
+		container = true
+		if name == "" {
+			name = "container"
+		}
+	}
+	if name == "" {
+		// The flags of the first CPU stand in the first 4 KiB, and reading all of 256 takes long.
+		if b, err := fs.readSome("cpuinfo", 4096); err == nil && bytes.Contains(b, []byte(" hypervisor")) {
+			name = "vm"
+		}
+	}
+	return name, container
+}

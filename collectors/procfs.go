@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collectors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+)
+
+// userHZ is the unit of the time columns of /proc/stat and /proc/PID/stat: ticks a second. The
+// kernel fixes it for user space at 100 on amd64 and arm64, whatever CONFIG_HZ is.
+const userHZ = 100
+
+// tickNs is one such tick in nanoseconds.
+const tickNs = 1_000_000_000 / userHZ
+
+// FS is a tree of kernel files: /proc, or a copy of it in a test.
+type FS struct{ root string }
+
+// NewFS returns the tree whose /proc is at root. An empty root is /proc.
+func NewFS(root string) FS {
+	if root == "" {
+		root = "/proc"
+	}
+	return FS{root}
+}
+
+// path names a file of the tree.
+func (fs FS) path(name string) string { return filepath.Join(fs.root, name) }
+
+// readSome returns the first n bytes of a file that is read once, or less if it is shorter.
+func (fs FS) readSome(name string, n int) ([]byte, error) {
+	f, err := os.Open(fs.path(name))
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b := make([]byte, n)
+	got, err := io.ReadFull(f, b)
+	if err != nil && !errors.Is(err, io.ErrUnexpectedEOF) && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	return b[:got], nil
+}
+
+// text returns a one-line file that is read once, without its end of line.
+func (fs FS) text(name string) (string, error) {
+	b, err := fs.readSome(name, 4096)
+	return strings.TrimRight(string(b), "\n\x00"), err
+}
+
+// file returns a reader of one file of the tree. It opens at the first read.
+func (fs FS) file(name string) *procFile { return &procFile{path: fs.path(name)} }
+
+// procFile is a file that is read again and again. It stays open, since a read from offset 0
+// makes the kernel print the file anew, and it reuses one buffer, which grows to the file's size.
+// It belongs to one goroutine.
+type procFile struct {
+	path string
+	f    *os.File
+	buf  []byte
+}
+
+// maxProcFile bounds what one file may make us hold; /proc/stat of 4,096 CPUs is 500 KiB.
+const maxProcFile = 16 << 20
+
+// read returns the whole file as it is now. The bytes are valid until the next read. A file that
+// cannot be read again is opened anew once: some kernels refuse to rewind some files.
+func (p *procFile) read(ctx context.Context) ([]byte, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, err
+	}
+	if p.f != nil {
+		if b, err := p.readOpen(); err == nil {
+			return b, nil
+		}
+		p.close()
+	}
+	f, err := os.Open(p.path)
+	if err != nil {
+		return nil, err
+	}
+	p.f = f
+	return p.readOpen()
+}
+
+func (p *procFile) readOpen() ([]byte, error) {
+	if p.buf == nil {
+		p.buf = make([]byte, 4096)
+	}
+	// A short read is not the end: the kernel prints such files in pieces.
+	for n := 0; ; {
+		if n == len(p.buf) {
+			if n >= maxProcFile {
+				return nil, fmt.Errorf("reading %s: more than %d MiB", p.path, maxProcFile>>20)
+			}
+			p.buf = append(p.buf, make([]byte, len(p.buf))...)
+		}
+		m, err := p.f.ReadAt(p.buf[n:], int64(n))
+		n += m
+		switch {
+		case err == io.EOF: //nolint:errorlint // ReadAt returns it bare
+			return p.buf[:n], nil
+		case err != nil:
+			return nil, err
+		}
+	}
+}
+
+// close is safe on a file that was never opened.
+func (p *procFile) close() error {
+	if p.f == nil {
+		return nil
+	}
+	err := p.f.Close()
+	p.f = nil
+	return err
+}

@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collectors
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// procScanner reads every process from /proc. It costs a hundred times what the BPF task
+// iterator does, and a thread other than the leader is seen in the sums only.
+//
+// It opens files beneath a held descriptor of /proc, reads all of them into one buffer, and
+// allocates nothing once its slices have grown. To hold the files of every process open would
+// save a third, and cost 5 KiB of kernel memory for each.
+type procScanner struct {
+	fs     FS
+	dir    int // descriptor of /proc; -1 when closed
+	dirent []byte
+	path   []byte
+	buf    []byte
+	known  map[int32]knownProc // the processes of the last scan
+	round  uint32              // counts scans
+	hidden bool                // mounted so that other users' processes do not show
+	waits  bool                // schedstat can be read
+}
+
+// knownProc is what was last read of a process.
+type knownProc struct {
+	rec   taskRec
+	sched schedStat
+	round uint32 // of the last scan that saw it
+}
+
+// knownRounds is how many scans may pass before everything about a process is read anew. Every
+// scan asks for a share of them.
+const knownRounds = 32
+
+// asleep says that the process has only to be looked at if it has run since: it has one thread,
+// which had left the CPU. Others may change its priority or parent meanwhile, which is seen late,
+// and that it is runnable again is seen when it runs.
+func (k *knownProc) asleep() bool {
+	return k.rec.Threads == 1 && k.rec.State != 'R' && k.rec.State != 'D' && k.sched.Run > 0
+}
+
+// newProcScanner returns the scanner of last resort.
+func newProcScanner(fs FS) *procScanner { return &procScanner{fs: fs, dir: -1} }
+
+func (p *procScanner) Source() string { return "/proc" }
+
+func (p *procScanner) Open(ctx context.Context) error {
+	if err := ctx.Err(); err != nil {
+		return err
+	}
+	dir, err := unix.Open(p.fs.root, unix.O_RDONLY|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return fmt.Errorf("opening %s: %w", p.fs.root, err)
+	}
+	p.dir = dir
+	p.dirent = make([]byte, 32<<10)
+	p.buf = make([]byte, 4096)
+	p.known = make(map[int32]knownProc)
+	p.round = 0
+	// PID 1 is always there: a mount with hidepid=2 hides it from others than root.
+	_, err = p.read(1, "/stat")
+	p.hidden = errors.Is(err, unix.ENOENT)
+	return nil
+}
+
+func (p *procScanner) Close() error {
+	if p.dir < 0 {
+		return nil
+	}
+	err := unix.Close(p.dir)
+	p.dir, p.known = -1, nil
+	return err
+}
+
+func (p *procScanner) Probe() Probe {
+	pr := Probe{Hook: "/proc/PID/stat, schedstat", State: Degraded}
+	switch {
+	case p.hidden:
+		pr.Reason = "other users' processes are hidden (hidepid)"
+		pr.Remedy = "run as root"
+	case !p.waits:
+		pr.Reason = "no wait: /proc/PID/schedstat cannot be read"
+		pr.Remedy = "needs a kernel with CONFIG_SCHED_INFO"
+	default:
+		pr.Reason = "no switches; wait and state of the leader only"
+	}
+	return pr
+}
+
+// Scan reads every process. One that vanishes on the way is left out: its row needs one whole stat.
+func (p *procScanner) Scan(ctx context.Context, recs []taskRec) ([]taskRec, error) {
+	if _, err := unix.Seek(p.dir, 0, unix.SEEK_SET); err != nil {
+		return recs, fmt.Errorf("rewinding %s: %w", p.fs.root, err)
+	}
+	p.round++
+	p.waits = false
+	for {
+		if err := ctx.Err(); err != nil {
+			return recs, err
+		}
+		n, err := unix.Getdents(p.dir, p.dirent)
+		if err != nil {
+			return recs, fmt.Errorf("listing %s: %w", p.fs.root, err)
+		}
+		if n <= 0 {
+			break
+		}
+		for b := p.dirent[:n]; len(b) > 0; {
+			var pid int32
+			if pid, b = nextPID(b); pid == 0 {
+				continue
+			}
+			recs = slices.Grow(recs, 1)
+			r := &recs[:len(recs)+1][len(recs)]
+			ok, err := p.process(pid, r)
+			if err != nil {
+				return recs, err
+			}
+			if ok {
+				recs = recs[:len(recs)+1]
+			}
+		}
+	}
+	for pid, k := range p.known {
+		if k.round != p.round {
+			delete(p.known, pid)
+		}
+	}
+	return recs, nil
+}
+
+// process reads one process. False if it is gone, or may not be read.
+func (p *procScanner) process(pid int32, r *taskRec) (bool, error) {
+	k, ok := p.known[pid]
+	k.round = p.round
+	due := !ok || (uint32(pid)+p.round)%knownRounds == 0
+	sched, err := p.sched(pid)
+	if err != nil {
+		return false, err
+	}
+	if due || !k.asleep() || sched != k.sched {
+		if ok, err = p.stat(pid, sched, due, &k.rec); !ok {
+			return false, err
+		}
+		k.sched = sched
+	}
+	p.known[pid] = k
+	*r = k.rec
+	return true, nil
+}
+
+// stat reads what the process is and how long it ran. rec holds what was known of it; its user
+// is read again when it is due, or another process.
+func (p *procScanner) stat(pid int32, sched schedStat, due bool, rec *taskRec) (bool, error) {
+	b, err := p.read(pid, "/stat")
+	if err != nil {
+		return false, tolerate(err)
+	}
+	var s pidStat
+	if parsePIDStat(b, &s) != nil || s.PID != pid {
+		return false, nil // cut off by its end
+	}
+	r := taskRec{
+		PID: pid, TGID: pid, PPID: s.PPID,
+		Start: ticksNs(s.StartTicks), Run: ticksNs(s.UTime) + ticksNs(s.STime), Wait: sched.Wait,
+		UID: rec.UID, Threads: max(s.Threads, 1), Nice: s.Nice, State: s.State, Kernel: s.Flags&pfKthread != 0, Comm: s.Comm,
+	}
+	// Of a process that has had one thread only, schedstat knows to the nanosecond what stat
+	// gives in ticks, rounded down.
+	if r.Threads == 1 && sched.Run >= r.Run {
+		r.Run = sched.Run
+	}
+	if due || rec.Start != r.Start {
+		if r.UID, err = p.user(pid); err != nil {
+			return false, tolerate(err)
+		}
+	}
+	*rec = r
+	return true, nil
+}
+
+// sched reads a process's schedstat; it is zero where it cannot be read.
+func (p *procScanner) sched(pid int32) (schedStat, error) {
+	b, err := p.read(pid, "/schedstat")
+	if err != nil {
+		return schedStat{}, tolerate(err)
+	}
+	s, err := parseSchedstat(b)
+	if err != nil {
+		return schedStat{}, nil //nolint:nilerr // as if it could not be read
+	}
+	p.waits = true
+	return s, nil
+}
+
+// user reads the real user of a process.
+func (p *procScanner) user(pid int32) (uint32, error) {
+	b, err := p.read(pid, "/status")
+	if err != nil {
+		return 0, err
+	}
+	return parseStatusUID(b)
+}
+
+// tolerate makes nothing of an error that says that one process is gone or closed to us. What remains, such as
+// having no descriptor left, would be the same for every other process.
+func tolerate(err error) error {
+	switch {
+	case errors.Is(err, unix.EMFILE), errors.Is(err, unix.ENFILE), errors.Is(err, unix.ENOMEM), errors.Is(err, unix.EBADF):
+		return fmt.Errorf("opening files of processes: %w", err)
+	}
+	return nil
+}
+
+// read returns a file of a process, valid until the next read. All of those read here are printed
+// by the kernel at once, and none is longer than the buffer (status: the lines we need are not).
+func (p *procScanner) read(pid int32, name string) ([]byte, error) {
+	p.path = strconv.AppendInt(p.path[:0], int64(pid), 10)
+	p.path = append(p.path, name...)
+	p.path = append(p.path, 0)
+	// unix.Openat would copy the path twice, 10,000 times a second.
+	fd, _, errno := unix.Syscall6(unix.SYS_OPENAT, uintptr(p.dir), uintptr(unsafe.Pointer(&p.path[0])),
+		unix.O_RDONLY|unix.O_CLOEXEC, 0, 0, 0)
+	if errno != 0 {
+		return nil, errno
+	}
+	n, err := unix.Read(int(fd), p.buf)
+	_ = unix.Close(int(fd)) // nothing was written: nothing to lose
+	if err != nil {
+		return nil, err
+	}
+	return p.buf[:n], nil
+}
+
+// ticksNs turns USER_HZ ticks into nanoseconds, as far as they fit.
+func ticksNs(t uint64) uint64 { return min(t, (1<<63-1)/tickNs) * tickNs }
+
+// nextPID takes the first entry off a buffer of linux_dirent64 and returns its name if that is a
+// PID, else 0. A record that does not fit the buffer ends it.
+func nextPID(b []byte) (pid int32, rest []byte) {
+	const reclen, name = 16, 19 // offsets: d_ino, d_off, d_reclen, d_type, d_name
+	if len(b) < name {
+		return 0, nil
+	}
+	n := int(binary.NativeEndian.Uint16(b[reclen:]))
+	if n < name || n > len(b) {
+		return 0, nil
+	}
+	entry := b[name:n]
+	if i := slices.Index(entry, 0); i >= 0 {
+		entry = entry[:i]
+	}
+	if pid, ok := parseInt(entry); ok && pid > 0 {
+		return pid, b[n:]
+	}
+	return 0, b[n:]
+}
