@@ -19,6 +19,7 @@ const (
 	CostWake        = 210 // wake_switched and its share of wake_woken
 	CostTracepoint  = 270 // the same through text tracepoints
 	CostQueueSample = 400 // queue_sampled, its timer included
+	CostTask        = 500 // tasks_listed, a thread
 )
 
 // Method is how waits for a CPU are measured.

@@ -24,8 +24,9 @@ struct task {
 	__u64 wait;
 	__u64 voluntary;
 	__u64 involuntary;
-	__u64 utime; // sampled at ticks; run is exact
-	__u64 stime;
+	__u64 dead_run; // of the process's dead threads: in its leader's record only
+	__u64 dead_voluntary;
+	__u64 dead_involuntary;
 	__u32 state;
 	__u32 exit_state;
 	__u32 flags;
@@ -33,7 +34,8 @@ struct task {
 	char comm[TASK_COMM_LEN];
 };
 
-const struct task *unused_task __attribute__((unused));
+// Keeps the type in BTF, for the generated binding.
+const struct task *task_type __attribute__((unused));
 
 SEC("iter/task")
 int tasks_listed(struct bpf_iter__task *ctx)
@@ -52,12 +54,15 @@ int tasks_listed(struct bpf_iter__task *ctx)
 	out.wait = t->sched_info.run_delay;
 	out.voluntary = t->nvcsw;
 	out.involuntary = t->nivcsw;
-	out.utime = t->utime;
-	out.stime = t->stime;
 	out.state = task_state(t);
 	out.exit_state = t->exit_state;
 	out.flags = t->flags;
 	out.static_prio = t->static_prio;
+	if (t->pid == t->tgid) {
+		out.dead_run = BPF_CORE_READ(t, signal, sum_sched_runtime);
+		out.dead_voluntary = BPF_CORE_READ(t, signal, nvcsw);
+		out.dead_involuntary = BPF_CORE_READ(t, signal, nivcsw);
+	}
 	bpf_probe_read_kernel(out.comm, sizeof(out.comm), t->comm);
 	bpf_seq_write(ctx->meta->seq, &out, sizeof(out));
 	return 0;

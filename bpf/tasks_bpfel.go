@@ -14,23 +14,24 @@ import (
 )
 
 type tasksTask struct {
-	_           structs.HostLayout
-	Pid         int32
-	Tgid        int32
-	Ppid        int32
-	Uid         uint32
-	Start       uint64
-	Run         uint64
-	Wait        uint64
-	Voluntary   uint64
-	Involuntary uint64
-	Utime       uint64
-	Stime       uint64
-	State       uint32
-	ExitState   uint32
-	Flags       uint32
-	StaticPrio  int32
-	Comm        [16]int8
+	_               structs.HostLayout
+	Pid             int32
+	Tgid            int32
+	Ppid            int32
+	Uid             uint32
+	Start           uint64
+	Run             uint64
+	Wait            uint64
+	Voluntary       uint64
+	Involuntary     uint64
+	DeadRun         uint64
+	DeadVoluntary   uint64
+	DeadInvoluntary uint64
+	State           uint32
+	ExitState       uint32
+	Flags           uint32
+	StaticPrio      int32
+	Comm            [16]int8
 }
 
 // Names of all BPF objects in the ELF.
@@ -38,7 +39,7 @@ type tasksTask struct {
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
 	tasksProgTasksListed = "tasks_listed"
-	tasksVarUnusedTask   = "unused_task"
+	tasksVarTaskType     = "task_type"
 )
 
 // loadTasks returns the embedded CollectionSpec for tasks.
@@ -96,7 +97,7 @@ type tasksMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tasksVariableSpecs struct {
-	UnusedTask *ebpf.VariableSpec `ebpf:"unused_task"`
+	TaskType *ebpf.VariableSpec `ebpf:"task_type"`
 }
 
 // tasksObjects contains all objects after they have been loaded into the kernel.
@@ -129,7 +130,7 @@ func (m *tasksMaps) Close() error {
 //
 // It can be passed to loadTasksObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tasksVariables struct {
-	UnusedTask *ebpf.Variable `ebpf:"unused_task"`
+	TaskType *ebpf.Variable `ebpf:"task_type"`
 }
 
 // tasksPrograms contains all programs after they have been loaded into the kernel.

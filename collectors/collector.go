@@ -12,6 +12,8 @@ import (
 	"context"
 	"errors"
 	"time"
+
+	"bpf60/bpf"
 )
 
 // ID names a collector. It is the key of Snapshot.Probes and the name a Want asks for.
@@ -65,20 +67,7 @@ type Auditor interface {
 var ErrWarming = errors.New("waiting for a second reading")
 
 // NeedError says that the host lacks one thing, and what would supply it.
-type NeedError struct {
-	Need   string // what is missing: "kernel BTF"
-	Remedy string // what would supply it: "boot a kernel built with CONFIG_DEBUG_INFO_BTF"
-	Err    error  // what the kernel or the library said; may be nil
-}
-
-func (e *NeedError) Error() string {
-	if e.Err != nil {
-		return "needs " + e.Need + ": " + e.Err.Error()
-	}
-	return "needs " + e.Need
-}
-
-func (e *NeedError) Unwrap() error { return e.Err }
+type NeedError = bpf.NeedError
 
 // State is how well a probe works.
 type State uint8

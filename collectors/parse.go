@@ -351,3 +351,23 @@ func parsePressure(b []byte) (some, full time.Duration, err error) {
 	}
 	return some, full, nil
 }
+
+// parseCPUList reads a list as in /sys/devices/system/cpu/online: "0-3,5".
+func parseCPUList(b []byte) ([]int, error) {
+	var cpus []int
+	for part := range bytes.SplitSeq(bytes.TrimSpace(b), []byte(",")) {
+		from, to, isRange := bytes.Cut(part, []byte("-"))
+		lo, ok := parseUint(from)
+		hi := lo
+		if ok && isRange {
+			hi, ok = parseUint(to)
+		}
+		if !ok || hi < lo || hi >= maxCPU {
+			return nil, fmt.Errorf("a list of CPUs: %w", errFormat)
+		}
+		for cpu := lo; cpu <= hi; cpu++ {
+			cpus = append(cpus, int(cpu))
+		}
+	}
+	return cpus, nil
+}

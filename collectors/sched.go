@@ -2,6 +2,15 @@
 
 package collectors
 
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"bpf60/bpf"
+)
+
 // SchedID is the collector of the scheduler's histograms: runqlat, cpudist and runqlen.
 const SchedID ID = "sched"
 
@@ -13,7 +22,7 @@ type Sched struct {
 
 	WaitTotal  Hist // since the probe attached
 	OnCPUTotal Hist
-	Method     string // how waits are measured: "sched_info stamp", "wake-up to switch"
+	Method     string // the hook that waits are measured by
 }
 
 // SchedCounts are additive deltas.
@@ -95,17 +104,239 @@ func (c *SchedCPU) Queue() (float64, bool) {
 
 func (s *Sched) put(snap *Snapshot) { snap.Sched = s }
 
-// WakeID is the on-demand collector that splits waits by their cause.
-const WakeID ID = "wake"
-
-// Wake splits run-queue latency by why the task was queued. It is measured from our own stamps
-// at sched_wakeup and at preemption, and so also checks the kernel's.
-type Wake struct {
-	Span
-	Woken, Preempted           Hist   // deltas
-	WokenTotal, PreemptedTotal Hist   // since it attached
-	Lost                       uint64 // delta: switches to a task whose start was not seen
-	Collided                   uint64 // delta: starts overwritten by another task's
+// schedReader is what the collector needs of bpf.Sched.
+type schedReader interface {
+	Method() bpf.Method
+	Passed() []error
+	QueueErr() error
+	SampleQueues(online []int)
+	Read(dst []bpf.SchedCounts) ([]bpf.SchedCounts, error)
+	Close() error
 }
 
-func (w *Wake) put(s *Snapshot) { s.Wake = w }
+// schedQuiet is how long the host's own switches may go uncounted before the probe is taken for
+// dead. Reading alone makes some each tick.
+const schedQuiet = 3 * time.Second
+
+type schedCollector struct {
+	open   func(from bpf.Method) (schedReader, error)
+	online func(ctx context.Context) ([]int, error)
+
+	r     schedReader
+	from  bpf.Method // the best method not yet found to be useless here
+	use   error      // why from is not the best there is
+	prev  []bpf.SchedCounts
+	cur   []bpf.SchedCounts
+	base  []bpf.SchedCounts // first reading: the maps count since load, which is a little earlier
+	begun bool
+	last  time.Duration
+	moved time.Duration // when a switch was last counted
+	err   error
+	total bpf.SchedCounts // host, since start
+	lost  uint64
+}
+
+// NewSched returns the collector of Sched, with the BPF programs of package bpf.
+func NewSched(k *bpf.Kernel, fs FS) Collector {
+	sys := fs.sysFile("devices/system/cpu/online")
+	return newSched(
+		func(from bpf.Method) (schedReader, error) {
+			s, err := bpf.OpenSched(k, from)
+			if err != nil {
+				return nil, err
+			}
+			return s, nil
+		},
+		func(ctx context.Context) ([]int, error) {
+			b, err := sys.read(ctx)
+			if err != nil {
+				return nil, fmt.Errorf("reading which CPUs are online: %w", err)
+			}
+			return parseCPUList(b)
+		})
+}
+
+func newSched(open func(bpf.Method) (schedReader, error), online func(context.Context) ([]int, error)) *schedCollector {
+	return &schedCollector{open: open, online: online}
+}
+
+func (c *schedCollector) Meta() Meta { return Meta{ID: SchedID, Slow: true} }
+
+func (c *schedCollector) Start(context.Context) error {
+	c.begun, c.err = false, nil
+	c.total, c.lost = bpf.SchedCounts{}, 0
+	r, err := c.open(c.from)
+	if err != nil {
+		return fmt.Errorf("opening the scheduler's probes: %w", err)
+	}
+	c.r = r
+	return nil
+}
+
+// Collect reads the maps. The first reading is the baseline, and is emitted as such: an empty span
+// with nothing counted.
+func (c *schedCollector) Collect(ctx context.Context, now time.Duration) (Sample, error) {
+	online, err := c.online(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c.r.SampleQueues(online)
+	cur, err := c.r.Read(c.cur)
+	if c.err = err; err != nil {
+		return nil, err
+	}
+	if !c.begun {
+		c.base = append(c.base[:0], cur...)
+		c.prev, c.cur = append(c.prev[:0], cur...), cur
+		c.begun, c.last, c.moved = true, now, now
+		return nil, ErrWarming
+	}
+	s := deriveSched(c.base, c.prev, cur, Span{c.last, now}, c.r.Method())
+	c.prev, c.cur, c.last = cur, c.prev, now
+	c.total.Switches += s.Host.Switches
+	c.total.QueueSamples += s.Host.QueueSamples
+	c.lost += s.Host.Negative + s.Host.Collided
+	if s.Host.Switches > 0 {
+		c.moved = now
+	}
+	if err := c.judge(s, now); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// judge gives up a method that does not work here although it attached: a kernel that stamps
+// nothing, or a link that is silent while the host switches.
+func (c *schedCollector) judge(s *Sched, now time.Duration) error {
+	blind := s.Method == bpf.ByStamp.String() && s.Host.Switches >= 100 && s.Host.Unstamped == s.Host.Switches
+	silent := now-c.moved >= schedQuiet
+	if !blind && !silent {
+		return nil
+	}
+	if blind {
+		c.from, c.use = bpf.ByWakeup, errors.New("this kernel does not stamp queued tasks (CONFIG_SCHED_INFO)")
+	}
+	if err := c.r.Close(); err != nil {
+		return fmt.Errorf("closing the scheduler's probes: %w", err)
+	}
+	c.r = nil
+	r, err := c.open(c.from)
+	if err != nil {
+		c.err = fmt.Errorf("opening the scheduler's probes again: %w", err)
+		return c.err
+	}
+	c.r, c.begun = r, false
+	if silent {
+		c.use = fmt.Errorf("attached again: silent for %s", now-c.moved)
+	}
+	return ErrWarming
+}
+
+// deriveSched subtracts two readings, CPU by CPU. A counter that went back was restarted, and all
+// of it is new. base is the first reading.
+func deriveSched(base, prev, cur []bpf.SchedCounts, span Span, method bpf.Method) *Sched {
+	s := &Sched{Span: span, Method: method.String()}
+	for cpu := range cur {
+		var b, p bpf.SchedCounts
+		if cpu < len(prev) {
+			p = prev[cpu]
+		}
+		if cpu < len(base) {
+			b = base[cpu]
+		}
+		c := &cur[cpu]
+		if c.Switches == 0 && c.QueueSamples == 0 {
+			continue // a CPU that is possible and was never online
+		}
+		d := SchedCounts{
+			Wait: histSince(&c.Wait, &p.Wait), OnCPU: histSince(&c.OnCPU, &p.OnCPU),
+			Switches: since(p.Switches, c.Switches), Negative: since(p.Negative, c.Negative),
+			Unstamped: since(p.Unstamped, c.Unstamped), Collided: since(p.Collided, c.Collided),
+			QueueSamples: since(p.QueueSamples, c.QueueSamples), QueueSum: since(p.QueueSum, c.QueueSum),
+		}
+		wait, onCPU := histSince(&c.Wait, &b.Wait), histSince(&c.OnCPU, &b.OnCPU)
+		s.CPUs = append(s.CPUs, NewSchedCPU(cpu, &d, &wait, &onCPU))
+		s.Host.plus(&d)
+		s.WaitTotal.Plus(&wait)
+		s.OnCPUTotal.Plus(&onCPU)
+	}
+	return s
+}
+
+func histSince(cur, prev *bpf.Hist) Hist {
+	c, p := Hist(*cur), Hist(*prev)
+	return c.Since(&p)
+}
+
+func (c *SchedCounts) plus(d *SchedCounts) {
+	c.Wait.Plus(&d.Wait)
+	c.OnCPU.Plus(&d.OnCPU)
+	c.Switches += d.Switches
+	c.Negative += d.Negative
+	c.Unstamped += d.Unstamped
+	c.Collided += d.Collided
+	c.QueueSamples += d.QueueSamples
+	c.QueueSum += d.QueueSum
+}
+
+// Probes are runqlat, cpudist and runqlen: the first two share a program.
+func (c *schedCollector) Probes() []Probe {
+	lat := Probe{Name: "runqlat", Hook: bpf.ByStamp.String(), State: Off, Reason: "not started"}
+	dist, length := lat, Probe{Name: "runqlen", Hook: "perf_event cpu-clock 99 Hz", State: Off, Reason: "not started"}
+	dist.Name = "cpudist"
+	if c.r == nil {
+		if c.err != nil {
+			lat.State, lat.Reason = Failed, clean(c.err.Error())
+			dist.State, dist.Reason = Failed, lat.Reason
+		}
+		return []Probe{lat, dist, length}
+	}
+	state, reason := stateOf(c.begun, c.err)
+	method := c.r.Method()
+	for _, p := range []*Probe{&lat, &dist} {
+		p.State, p.Reason, p.Hook = state, reason, method.String()
+		p.Events, p.Lost = c.total.Switches, c.lost
+		p.NsPerEvent = costOf(method)
+	}
+	dist.NsPerEvent, dist.Events, dist.Lost = 0, 0, 0 // it is runqlat's program
+	passed := c.use
+	if p := c.r.Passed(); len(p) > 0 {
+		passed = p[0]
+	}
+	if passed != nil && lat.State == On {
+		lat.State = Degraded
+		lat.explain(passed)
+	}
+	if method != bpf.ByStamp {
+		dist.State, dist.Events, dist.Lost = Off, 0, 0
+		dist.Hook = bpf.ByStamp.String()
+		dist.explain(passed)
+	}
+	length.State, length.Reason = state, reason
+	length.Events, length.NsPerEvent = c.total.QueueSamples, bpf.CostQueueSample
+	if err := c.r.QueueErr(); err != nil {
+		length.State = Off
+		length.explain(err)
+	}
+	return []Probe{lat, dist, length}
+}
+
+func costOf(m bpf.Method) float64 {
+	switch m {
+	case bpf.ByWakeup:
+		return bpf.CostWake
+	case bpf.ByTracepoint:
+		return bpf.CostTracepoint
+	case bpf.ByStamp:
+	}
+	return bpf.CostSwitch
+}
+
+func (c *schedCollector) Close() error {
+	if c.r == nil {
+		return nil
+	}
+	err := c.r.Close()
+	c.r = nil
+	return err
+}

@@ -64,6 +64,12 @@ struct cred {
 	kuid_t uid;
 };
 
+struct signal_struct {
+	unsigned long nvcsw; /* of the threads that died; so are the next two */
+	unsigned long nivcsw;
+	unsigned long long sum_sched_runtime;
+};
+
 struct task_struct {
 	unsigned int flags;
 	int static_prio;
@@ -80,6 +86,7 @@ struct task_struct {
 	__u64 utime;
 	__u64 stime;
 	const struct cred *cred;
+	struct signal_struct *signal;
 	char comm[TASK_COMM_LEN];
 };
 
