@@ -76,6 +76,7 @@ func (e *NeedError) Unwrap() error { return e.Err }
 // State is how well a probe works.
 type State uint8
 
+// The states of a probe.
 const (
 	Off      State = iota // not running: see Reason
 	Warming               // started, no reading yet

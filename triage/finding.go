@@ -13,6 +13,7 @@ import (
 // Severity ranks findings. The order is that of urgency.
 type Severity uint8
 
+// The severities.
 const (
 	Info Severity = iota
 	Warning
