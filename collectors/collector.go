@@ -72,6 +72,7 @@ type NeedError = bpf.NeedError
 // State is how well a probe works.
 type State uint8
 
+// The states of a probe.
 const (
 	Off      State = iota // not running: see Reason
 	Warming               // started, no reading yet

@@ -33,10 +33,11 @@ func cutField(b []byte) (field, rest []byte) {
 	for i < len(b) && (b[i] == ' ' || b[i] == '\t') {
 		i++
 	}
-	b = b[i:]
-	for i = 0; i < len(b) && b[i] != ' ' && b[i] != '\t'; i++ {
+	n := i
+	for n < len(b) && b[n] != ' ' && b[n] != '\t' {
+		n++
 	}
-	return b[:i], b[i:]
+	return b[i:n], b[n:]
 }
 
 // parseUint reads a whole field as a decimal number. False if it is none, or too large.

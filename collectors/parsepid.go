@@ -102,6 +102,7 @@ func (s *pidStat) column(col int, f []byte) (ok bool) {
 // taskName is the task's own name. To a worker's the kernel appends what it works on
 // ("kworker/u8:1-events_unbound"), which would make it another process at every tick.
 func taskName(name []byte, kernel bool) []byte {
+	name, _, _ = bytes.Cut(name, []byte{0}) // as a string of C ends
 	const worker = "kworker/"
 	if kernel && bytes.HasPrefix(name, []byte(worker)) && !bytes.HasPrefix(name, []byte(worker+"R")) {
 		if i := bytes.IndexAny(name, "-+"); i > 0 {

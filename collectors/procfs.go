@@ -109,7 +109,7 @@ func (p *procFile) readOpen() ([]byte, error) {
 		m, err := p.f.ReadAt(p.buf[n:], int64(n))
 		n += m
 		switch {
-		case err == io.EOF: //nolint:errorlint // ReadAt returns it bare
+		case err == io.EOF:
 			return p.buf[:n], nil
 		case err != nil:
 			return nil, err

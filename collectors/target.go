@@ -10,6 +10,7 @@ import (
 // TargetKind says what a Target names.
 type TargetKind uint8
 
+// The kinds of target.
 const (
 	HostTarget TargetKind = iota
 	ProcessTarget

@@ -113,9 +113,10 @@ type taskCollector struct {
 	err       error // of the last Collect
 }
 
-// NewTasks returns the collector of Tasks. It uses the first scanner that opens, and turns to the next when one
-// fails.
-func NewTasks(scanners ...taskScanner) Collector {
+// NewTasks returns the collector of Tasks. It uses the first of better that opens, and turns to the
+// next when one fails; the last of all is a scan of /proc.
+func NewTasks(fs FS, better ...taskScanner) Collector {
+	scanners := append(slices.Clone(better), newProcScanner(fs))
 	return &taskCollector{scanners: scanners, use: len(scanners)}
 }
 

@@ -13,22 +13,23 @@ import (
 
 // Raw is text that others chose: process names, arguments, paths, cgroup and interface names,
 // kernel messages. It cannot be shown; Clean makes the Safe text that views and reports accept.
-type Raw struct{ s string }
+// Its field is not called as that of Safe, or a plain conversion would turn one into the other.
+type Raw struct{ raw string }
 
 // RawString marks s as chosen by others.
 func RawString(s string) Raw { return Raw{s} }
 
 // Bytes returns the bytes as they came, for matching and recording, never for showing.
-func (r Raw) Bytes() string { return r.s }
+func (r Raw) Bytes() string { return r.raw }
 
 // MarshalJSON writes the text as a string if it survives that, else as {"hex":"…"}.
 func (r Raw) MarshalJSON() ([]byte, error) {
-	if utf8.ValidString(r.s) {
-		return json.Marshal(r.s)
+	if utf8.ValidString(r.raw) {
+		return json.Marshal(r.raw)
 	}
 	return json.Marshal(struct {
 		Hex string `json:"hex"`
-	}{hex.EncodeToString([]byte(r.s))})
+	}{hex.EncodeToString([]byte(r.raw))})
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote.
@@ -42,10 +43,10 @@ func (r *Raw) UnmarshalJSON(b []byte) error {
 		if err != nil {
 			return fmt.Errorf("reading raw text: %w", err)
 		}
-		r.s = string(s)
+		r.raw = string(s)
 		return nil
 	}
-	return json.Unmarshal(b, &r.s)
+	return json.Unmarshal(b, &r.raw)
 }
 
 // Safe is text that can do nothing to a terminal. Only Clean makes it from what others chose.
@@ -62,12 +63,12 @@ func (s Safe) MarshalText() ([]byte, error) { return []byte(s.s), nil }
 // They are shown as \x1b or \u202e, not dropped: whoever looks must see that a name is hostile.
 // A tab becomes a space. Clean is idempotent.
 func Clean(r Raw) Safe {
-	for i := 0; i < len(r.s); i++ {
-		if c := r.s[i]; c < 0x20 || c >= 0x7f {
-			return Safe{escape(r.s, i)}
+	for i := 0; i < len(r.raw); i++ {
+		if c := r.raw[i]; c < 0x20 || c >= 0x7f {
+			return Safe{escape(r.raw, i)}
 		}
 	}
-	return Safe{r.s}
+	return Safe{r.raw}
 }
 
 // escape copies s[:from], which is plain ASCII, and escapes the rest.

@@ -284,12 +284,30 @@ func momentSize(m Moment) int {
 	for _, f := range m.Findings {
 		n += f.size()
 	}
+	if m.Checks != nil {
+		n += m.Checks.size()
+	}
+	return n
+}
+
+// size is what c holds in memory, in bytes.
+func (c *Checks) size() int {
+	n := int(unsafe.Sizeof(*c))
+	for _, x := range c.Healthy {
+		n += int(unsafe.Sizeof(x))
+		for _, s := range x.Evidence {
+			n += int(unsafe.Sizeof(s)) + len(s)
+		}
+	}
+	for _, x := range c.Unchecked {
+		n += int(unsafe.Sizeof(x)) + len(x.Reason) + len(x.Remedy)
+	}
 	return n
 }
 
 // size is what f holds in memory, in bytes.
 func (f *Finding) size() int {
-	n := int(unsafe.Sizeof(*f)) + len(f.Title) + len(f.Resource) + len(f.Quality) + len(f.Row) + len(f.Command)
+	n := int(unsafe.Sizeof(*f)) + len(f.Title) + len(f.Resource) + len(f.Quality) + len(f.Row) + len(f.Command) + 8*len(f.Times)
 	for _, s := range f.Evidence {
 		n += int(unsafe.Sizeof(s)) + len(s)
 	}

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package triage
+
+import (
+	"cmp"
+	"slices"
+)
+
+// arrange puts live findings in order: root causes first, worst first, each effect after its
+// cause and one level milder than alone. A tree is as bad as the worst in it. What is equal is
+// ordered by when it began, then as it came.
+func arrange(live []Finding) []Finding {
+	n := len(live)
+	parent := causes(live)
+	children := make([][]int, n)
+	var roots []int
+	for i, p := range parent {
+		if p < 0 {
+			roots = append(roots, i)
+			continue
+		}
+		children[p] = append(children[p], i)
+	}
+	shown := slices.Clone(live)
+	for i, p := range parent {
+		shown[i].CausedBy = ""
+		if p >= 0 {
+			shown[i].CausedBy = live[p].ID
+			shown[i].Severity = max(shown[i].Severity, Warning) - 1
+		}
+	}
+	worst := make([]Severity, n)
+	size := make([]int, n)
+	var measure func(i int)
+	measure = func(i int) {
+		worst[i], size[i] = shown[i].Severity, 1
+		for _, c := range children[i] {
+			measure(c)
+			worst[i] = max(worst[i], worst[c])
+			size[i] += size[c]
+		}
+	}
+	order := func(a, b int) int {
+		return cmp.Or(
+			cmp.Compare(worst[b], worst[a]),
+			cmp.Compare(shown[b].Severity, shown[a].Severity),
+			cmp.Compare(size[b], size[a]),
+			cmp.Compare(shown[a].Since, shown[b].Since),
+			cmp.Compare(a, b),
+		)
+	}
+	for _, r := range roots {
+		measure(r)
+	}
+	out := make([]Finding, 0, n)
+	var list func(ids []int)
+	list = func(ids []int) {
+		slices.SortFunc(ids, order)
+		for _, i := range ids {
+			out = append(out, shown[i])
+			list(children[i])
+		}
+	}
+	list(roots)
+	return out
+}
+
+// causes returns the index of each finding's cause, -1 without. Of several it is the worst; of
+// findings that explain each other in a circle the worst stays a root.
+func causes(live []Finding) []int {
+	rank := make([]int, len(live)) // worst first
+	for i := range rank {
+		rank[i] = i
+	}
+	slices.SortStableFunc(rank, func(a, b int) int {
+		return cmp.Or(cmp.Compare(live[b].Severity, live[a].Severity), cmp.Compare(live[a].Since, live[b].Since))
+	})
+	parent := make([]int, len(live))
+	for i := range parent {
+		parent[i] = -1
+	}
+	for _, effect := range slices.Backward(rank) {
+		for _, cause := range rank {
+			if slices.Contains(live[cause].Explains, live[effect].ID) && !under(parent, cause, effect) {
+				parent[effect] = cause
+				break
+			}
+		}
+	}
+	return parent
+}
+
+// under says that i is a, or an effect of a.
+func under(parent []int, i, a int) bool {
+	for ; i >= 0; i = parent[i] {
+		if i == a {
+			return true
+		}
+	}
+	return false
+}

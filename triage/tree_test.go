@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package triage
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+func TestArrange(t *testing.T) {
+	f := func(id string, s Severity, since int, explains ...string) Finding {
+		return Finding{ID: id, Severity: s, Since: time.Duration(since) * time.Second, Explains: explains}
+	}
+	tests := map[string]struct {
+		live []Finding
+		want []string // id, severity, cause
+	}{
+		"none": {},
+		"worst first, then oldest, then as they came": {
+			live: []Finding{f("info", Info, 1), f("w2", Warning, 5), f("w1", Warning, 3), f("crit", Critical, 9), f("w1b", Warning, 3)},
+			want: []string{"crit critical", "w1 warning", "w1b warning", "w2 warning", "info info"},
+		},
+		"an effect is milder and under its cause": {
+			live: []Finding{f("disk", Critical, 1), f("other", Warning, 1), f("mem", Critical, 2, "disk")},
+			want: []string{"mem critical", "disk warning <mem", "other warning"},
+		},
+		"an info stays info": {
+			live: []Finding{f("effect", Info, 1), f("cause", Info, 2, "effect")},
+			want: []string{"cause info", "effect info <cause"},
+		},
+		"a tree is as bad as its worst effect": {
+			live: []Finding{f("alone", Info, 1), f("effect", Critical, 2), f("cause", Info, 3, "effect")},
+			want: []string{"cause info", "effect warning <cause", "alone info"},
+		},
+		"a chain": {
+			live: []Finding{f("c", Critical, 1), f("b", Critical, 1, "c"), f("a", Critical, 1, "b")},
+			want: []string{"a critical", "b warning <a", "c warning <b"},
+		},
+		"two causes: the worse, and then the older": {
+			live: []Finding{f("effect", Warning, 1), f("mild", Warning, 1, "effect"), f("bad", Critical, 9, "effect"), f("late", Critical, 10, "effect")},
+			want: []string{"bad critical", "effect info <bad", "late critical", "mild warning"},
+		},
+		"siblings in order": {
+			live: []Finding{f("x", Info, 1), f("y", Critical, 2), f("root", Warning, 3, "x", "y")},
+			want: []string{"root warning", "y warning <root", "x info <root"},
+		},
+		"a circle keeps its worst as the root": {
+			live: []Finding{f("a", Warning, 1, "b"), f("b", Critical, 2, "c"), f("c", Warning, 3, "a")},
+			want: []string{"b critical", "c info <b", "a info <c"},
+		},
+		"nothing explains itself": {
+			live: []Finding{f("a", Warning, 1, "a")},
+			want: []string{"a warning"},
+		},
+		"what is not there explains nothing": {
+			live: []Finding{f("a", Warning, 1, "gone")},
+			want: []string{"a warning"},
+		},
+		"an old cause is forgotten": {
+			live: []Finding{{ID: "a", Severity: Warning, CausedBy: "gone"}},
+			want: []string{"a warning"},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			before := fmt.Sprintf("%+v", tt.live)
+			var got []string
+			for _, f := range arrange(tt.live) {
+				s := f.ID + " " + f.Severity.String()
+				if f.CausedBy != "" {
+					s += " <" + f.CausedBy
+				}
+				got = append(got, s)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("arrange (-want +got):\n%s", diff)
+			}
+			if after := fmt.Sprintf("%+v", tt.live); after != before {
+				t.Errorf("arrange wrote to its argument: %s, was %s", after, before)
+			}
+		})
+	}
+}

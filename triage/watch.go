@@ -1,0 +1,193 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package triage
+
+import (
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"bpf60/collectors"
+)
+
+const (
+	// startSlack is how long after the run began, beside its own window, a rule may need to see
+	// what was wrong from the start: probes attach, and a delta needs two readings.
+	startSlack = 2 * time.Second
+	// wantFor is how long a rule gets the evidence it asks for, wantEvery how often.
+	wantFor   = 10 * time.Second
+	wantEvery = 60 * time.Second
+	// maxTimes is how many times of an outlier are kept.
+	maxTimes = 16
+)
+
+// watch follows one rule.
+type watch struct {
+	rule   Rule
+	levels [Critical + 1]level // at[s]: a finding of severity s or worse
+	found  Finding             // what is shown while it lasts
+	since  time.Duration       // when it began
+	start  bool                // it was so when the run began
+	ended  Finding             // the last one that ended; ID "" without
+
+	outlier bool // the last tick had one
+	times   []time.Duration
+
+	granted   bool // the rule has had its grant for what it suspects
+	grantedAt time.Duration
+	nextGrant time.Duration
+
+	broken string // why the rule was switched off
+}
+
+// level is the hysteresis of one severity.
+type level struct {
+	seen   bool
+	from   time.Duration // while seen: since when, without a gap
+	gone   time.Duration // while not seen: since when
+	firing bool
+}
+
+func (l *level) observe(seen bool, now, hold, clear time.Duration) {
+	if seen != l.seen {
+		l.seen = seen
+		if seen {
+			l.from = now
+		} else {
+			l.gone = now
+		}
+	}
+	if seen && now-l.from >= hold {
+		l.firing = true
+	}
+	if !seen && now-l.gone >= clear {
+		l.firing = false
+	}
+}
+
+// resource is what the rule can rule out.
+func (w *watch) resource() string {
+	if w.rule.Resource != "" {
+		return w.rule.Resource
+	}
+	resource, _, _ := strings.Cut(w.rule.ID, ".")
+	return resource
+}
+
+// live says that the rule's finding is listed and has not ended.
+func (w *watch) live() bool { return w.levels[Info].firing }
+
+// quiet says that the rule has found nothing since from and suspects nothing.
+func (w *watch) quiet(from time.Duration) bool {
+	return !w.live() && !w.levels[Info].seen && (w.ended.ID == "" || w.ended.Until <= from)
+}
+
+// check asks the rule. One that panics is switched off.
+func (w *watch) check(h *History) (f Finding, wants []collectors.Want, crash *collectors.Crash) {
+	if w.broken != "" || w.rule.Check == nil {
+		return Finding{}, nil, nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			f, wants, crash = Finding{}, nil, w.switchOff(p)
+		}
+	}()
+	f, wants = w.rule.Check(h)
+	return f, wants, nil
+}
+
+// evidence asks the rule what shows that all is well.
+func (w *watch) evidence(h *History) (facts []string, crash *collectors.Crash) {
+	if w.rule.Evidence == nil {
+		return nil, nil
+	}
+	defer func() {
+		if p := recover(); p != nil {
+			facts, crash = nil, w.switchOff(p)
+		}
+	}()
+	return w.rule.Evidence(h), nil
+}
+
+func (w *watch) switchOff(p any) *collectors.Crash {
+	w.broken = collectors.Clean(collectors.RawString(fmt.Sprint(p))).String()
+	return &collectors.Crash{Name: w.rule.ID, Message: w.broken, Stack: debug.Stack()}
+}
+
+// observe takes in what the rule says at now, in a run that began at start.
+func (w *watch) observe(f Finding, now, start time.Duration) {
+	seen := f.ID != ""
+	hold, clear := orDefault(w.rule.Hold, DefaultHold), orDefault(w.rule.Clear, DefaultClear)
+	if f.Outlier {
+		hold = 0
+	}
+	if w.broken != "" {
+		clear = 0
+	}
+	was := w.live()
+	for s := range w.levels {
+		w.levels[s].observe(seen && f.Severity >= Severity(s), now, hold, clear)
+	}
+	if was && !w.live() {
+		w.ended = w.found
+		w.ended.Until = w.levels[Info].gone
+		w.found = Finding{}
+	}
+	if f.Outlier && !w.outlier {
+		w.times = append(slices.Clip(w.times), now)
+		w.times = w.times[max(0, len(w.times)-maxTimes):]
+	}
+	w.outlier = f.Outlier
+	if !w.live() {
+		return
+	}
+	if !was {
+		w.since = w.levels[Info].from
+		w.start = !f.Outlier && w.since-start <= f.Window+startSlack
+		if f.Outlier && w.ended.Outlier {
+			w.found, w.since = w.ended, w.ended.Since // one list entry for all of them
+		}
+	}
+	if seen && !(w.found.Outlier && w.found.Value > f.Value) {
+		f.Outlier = f.Outlier || w.found.Outlier
+		if f.Since <= 0 || f.Since > w.since {
+			f.Since = w.since
+		}
+		w.found = f
+	}
+	w.found.AtStart = w.start
+	w.found.Until = 0
+	if w.found.Outlier {
+		w.found.Times = w.times
+	}
+	for s := range w.levels {
+		if w.levels[s].firing {
+			w.found.Severity = Severity(s)
+		}
+	}
+}
+
+// grant returns the wants the rule gets: 10 s a suspicion, and one grant a minute.
+func (w *watch) grant(wants []collectors.Want, now time.Duration) []collectors.Want {
+	if len(wants) == 0 {
+		w.granted = false
+		return nil
+	}
+	if !w.granted && now >= w.nextGrant {
+		w.granted, w.grantedAt, w.nextGrant = true, now, now+wantEvery
+	}
+	if !w.granted || now-w.grantedAt >= wantFor {
+		return nil
+	}
+	return wants
+}
+
+// orDefault is d, the default for 0, and 0 for what is negative.
+func orDefault(d, byDefault time.Duration) time.Duration {
+	if d == 0 {
+		return byDefault
+	}
+	return max(d, 0)
+}
