@@ -9,12 +9,12 @@ import "bpf60/bpf"
 func All(k *bpf.Kernel, fs FS) []Collector {
 	all := []Collector{NewHost(fs), NewCPU(fs)}
 	if k == nil {
-		return append(all, NewTasks(newProcScanner(fs)), NewSelf())
+		return append(all, NewTasks(fs), NewSelf())
 	}
 	return append(all,
 		NewSched(k, fs),
 		NewWake(k),
-		NewTasks(newIterScanner(k), newProcScanner(fs)),
+		NewTasks(fs, newIterScanner(k)),
 		NewSelf(),
 	)
 }
