@@ -268,6 +268,23 @@ func TestRunnerSurvivesPanics(t *testing.T) {
 	})
 }
 
+func TestRunnerClosesWhatPanickedInStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := &fakeCollector{meta: Meta{ID: CPUID}, startErr: func(int) error { panic("half open") }}
+		x := runTrial(t, RunnerConfig{Collectors: []Collector{bad}})
+		snaps := x.at(3 * time.Second)
+		if got := snaps[0].Probes[CPUID][0].Reason; got != "stopped by a bug: half open" {
+			t.Errorf("reason = %q, want the panic", got)
+		}
+		if got := bad.counts(); got != [3]int{1, 0, 1} {
+			t.Errorf("starts, collects, closes = %v, want 1, 0, 1", got)
+		}
+		if err := x.stop(); err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+	})
+}
+
 func TestRunnerNamesTheStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		stuck := &fakeCollector{meta: Meta{ID: CPUID}, cost: func(n int) time.Duration {
@@ -323,22 +340,55 @@ func TestRunnerOff(t *testing.T) {
 func TestRunnerKeepsOwnReasons(t *testing.T) {
 	off := Probe{Name: "b", State: Off, Reason: "no tracefs", Remedy: "mount it"}
 	degraded := Probe{Name: "c", State: Degraded, Reason: "no BTF"}
-	c := &fakeCollector{
-		meta: Meta{ID: CPUID},
-		rows: []Probe{{Name: "a", State: On}, off, degraded},
-		err:  func(int) error { return ErrWarming },
+	need := &NeedError{Need: "root", Remedy: "sudo"}
+	tests := map[string]struct {
+		startErr, err error
+		off           string
+		onDemand      bool
+		want          []Probe
+	}{
+		"idle": {onDemand: true, want: []Probe{
+			{Name: "a", State: Idle, Reason: "attaches while somebody looks"}, off,
+			{Name: "c", State: Idle, Reason: "attaches while somebody looks"},
+			{Name: "d", State: Idle, Reason: "for the split"},
+		}},
+		"switched off": {off: "by --no-bpf", want: []Probe{
+			{Name: "a", State: Off, Reason: "by --no-bpf"}, {Name: "b", State: Off, Reason: "by --no-bpf"},
+			{Name: "c", State: Off, Reason: "by --no-bpf"},
+		}},
+		"works":   {want: []Probe{{Name: "a", State: On}, off, degraded}},
+		"warming": {err: ErrWarming, want: []Probe{{Name: "a", State: Warming, Reason: ErrWarming.Error()}, off, degraded}},
+		"needs": {startErr: need, want: []Probe{
+			{Name: "a", State: Off, Reason: "needs root", Remedy: "sudo"}, off,
+			{Name: "c", State: Off, Reason: "needs root", Remedy: "sudo"},
+		}},
+		"fails": {err: errors.New("bad file"), want: []Probe{
+			{Name: "a", State: Failed, Reason: "bad file"}, off, {Name: "c", State: Failed, Reason: "bad file"},
+		}},
 	}
-	synctest.Test(t, func(t *testing.T) {
-		x := runTrial(t, RunnerConfig{Collectors: []Collector{c}})
-		snaps := x.at(500 * time.Millisecond)
-		want := []Probe{{Name: "a", State: Warming, Reason: ErrWarming.Error()}, off, degraded}
-		if diff := cmp.Diff(want, snaps[0].Probes[CPUID]); diff != "" {
-			t.Errorf("rows (-want +got):\n%s", diff)
-		}
-		if err := x.stop(); err != nil {
-			t.Errorf("Run = %v, want nil", err)
-		}
-	})
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rows := []Probe{{Name: "a", State: On}, off, degraded}
+				if tt.onDemand {
+					rows = append(rows, Probe{Name: "d", State: Idle, Reason: "for the split"})
+				}
+				x := runTrial(t, RunnerConfig{Off: map[ID]string{CPUID: tt.off}, Collectors: []Collector{&fakeCollector{
+					meta:     Meta{ID: CPUID, OnDemand: tt.onDemand},
+					rows:     rows,
+					startErr: func(int) error { return tt.startErr },
+					err:      func(int) error { return tt.err },
+				}}})
+				snaps := x.at(500 * time.Millisecond)
+				if diff := cmp.Diff(tt.want, snaps[0].Probes[CPUID]); diff != "" {
+					t.Errorf("rows (-want +got):\n%s", diff)
+				}
+				if err := x.stop(); err != nil {
+					t.Errorf("Run = %v, want nil", err)
+				}
+			})
+		})
+	}
 }
 
 func TestRunnerClock(t *testing.T) {

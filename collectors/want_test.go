@@ -4,6 +4,7 @@ package collectors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 	"testing"
@@ -38,7 +39,7 @@ func TestRunnerWant(t *testing.T) {
 			{"one lets go", "rules", nil, [3]int{1, 4, 0}, [][]Target{{a}, {a, b}, {b, a}}},
 			{"nobody", "screen", nil, [3]int{1, 5, 1}, [][]Target{{a}, {a, b}, {b, a}}},
 			{"unknown", "screen", []Want{{ID: "nothing"}}, [3]int{1, 5, 1}, [][]Target{{a}, {a, b}, {b, a}}},
-			{"again", "screen", []Want{{WakeID, b}}, [3]int{2, 6, 1}, [][]Target{{a}, {a, b}, {b, a}, {b}}},
+			{"again", "screen", []Want{{WakeID, b}, {WakeID, a}}, [3]int{2, 6, 1}, [][]Target{{a}, {a, b}, {b, a}, {b, a}}},
 		}
 		for i, s := range steps {
 			x.r.Want(s.holder, s.wants)
@@ -58,6 +59,52 @@ func TestRunnerWant(t *testing.T) {
 		}
 		if got := c.counts(); got[2] != 2 {
 			t.Errorf("closed %d times in the end, want 2", got[2])
+		}
+	})
+}
+
+// TestRunnerWantChangesItsMind lets go while the start is under way.
+func TestRunnerWantChangesItsMind(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &fakeCollector{meta: Meta{ID: WakeID, OnDemand: true}, startTime: 300 * time.Millisecond}
+		x := runTrial(t, RunnerConfig{Collectors: []Collector{c}})
+		x.at(1100 * time.Millisecond)
+		x.r.Want("screen", []Want{{ID: WakeID}})
+		x.at(1200 * time.Millisecond)
+		x.r.Want("screen", nil)
+		x.at(1500 * time.Millisecond)
+		if got := c.counts(); got != [3]int{1, 1, 1} {
+			t.Errorf("starts, collects, closes = %v before the next tick, want 1, 1, 1", got)
+		}
+		if err := x.stop(); err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+	})
+}
+
+// TestRunnerWantTriesAnew gives a wish that failed another chance.
+func TestRunnerWantTriesAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &fakeCollector{meta: Meta{ID: WakeID, OnDemand: true}, startErr: func(int) error { return errors.New("busy") }}
+		x := runTrial(t, RunnerConfig{Interval: 200 * time.Millisecond, Collectors: []Collector{c}})
+		x.r.Want("screen", []Want{{ID: WakeID}})
+		x.at(900 * time.Millisecond)
+		if got := c.counts()[0]; got != 1 {
+			t.Errorf("started %d times within a second, want 1", got)
+		}
+		x.at(5 * time.Second)
+		if got := c.counts()[0]; got != 2 {
+			t.Errorf("started %d times in 5 s, want 2", got)
+		}
+		x.r.Want("screen", nil)
+		x.at(5100 * time.Millisecond)
+		x.r.Want("screen", []Want{{ID: WakeID}})
+		x.at(9 * time.Second)
+		if got := c.counts()[0]; got != 4 {
+			t.Errorf("started %d times after a second wish, want 4", got)
+		}
+		if err := x.stop(); err != nil {
+			t.Errorf("Run = %v, want nil", err)
 		}
 	})
 }
