@@ -14,7 +14,8 @@
 //         subtract how far it is ahead of rq->clock; see struct skew.
 // Unit:   log2 histograms of microseconds, per CPU, cumulative since load.
 // Cost:   about 105 ns a switch, of which 43 are the reading of the clock.
-// Misses: the time on an earlier queue of a task that was moved while it waited.
+// Misses: the time on an earlier queue of a task that was moved while it waited; and tasks whose
+//         stamp is older than their wake-up, which are counted as unstamped. See stale().
 //
 // The second method, `wake_*`, stamps wake-ups and preemptions itself. It costs three hooks and
 // tells woken from preempted; it is attached while somebody looks at that split, and where the
@@ -36,6 +37,10 @@
 #define DRIFT_SHIFT 30
 // Tasks whose start the second method holds at the same time: 1 MiB of {pid, cause, time}.
 #define STARTS 65536
+// Sleeping tasks that were moved and have not run since.
+#define MOVED 4096
+// A stamp is stale only if it is off by more than the skew can be, ns.
+#define STALE_SLACK 1000000LL
 
 // How many arguments sched_switch has: 4 since fa2c3254d7cf (5.18) added prev_state, else 3.
 // User space reads it from the kernel's BTF.
@@ -60,11 +65,13 @@ struct sched_counts {
 	struct hist wait;
 	struct hist on_cpu;
 	__u64 switches; // to a task that is not idle
+	__u64 idles;	// to the idle task: with switches, the kernel's own count (ctxt)
 	__u64 negative;
 	__u64 unstamped;
 	__u64 queue_samples;
 	__u64 queue_sum;
 	__u64 switched_at;
+	__u64 idled_at; // when the CPU last became idle
 	struct skew skew;
 };
 
@@ -107,6 +114,19 @@ struct {
 	__type(key, __u32);
 	__type(value, struct start);
 } starts SEC(".maps");
+
+struct moved {
+	__u32 pid;
+	__u32 pad;
+	__u64 at;
+};
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, MOVED);
+	__type(key, __u32);
+	__type(value, struct moved);
+} moved SEC(".maps");
 
 static __always_inline __s64 drifted(const struct skew *k, __u64 now)
 {
@@ -157,6 +177,35 @@ static __always_inline void skew_read(struct skew *k, __s64 seen, __u64 now, boo
 	learn_drift(k);
 }
 
+// stale says that a task was stamped before it was woken, so that the stamp tells nothing. It is
+// told by two signs.
+//
+// A CPU that has runnable tasks is not idle (but for core scheduling, whose forced idling hides
+// waits here). So a stamp from before this CPU was last idle is not of this wait: a task that its
+// cgroup's quota held back keeps its stamp meanwhile, and so does the next.
+//
+// Since 152e11f6df29 (6.12) a task may sleep while it is still queued (sched_delayed), and load
+// balancing may move it. Being queued anew stamps it although it sleeps, and its wake-up, finding
+// a stamp, sets none. sched_moved notes such tasks.
+static __always_inline bool stale(struct sched_counts *c, struct task_struct *task, __u64 queued_at,
+				  __s64 wait)
+{
+	__u32 slot = task->pid & (MOVED - 1);
+	struct moved *m;
+	__s64 since;
+
+	if (wait < STALE_SLACK)
+		return false;
+	if ((__s64)(c->idled_at - queued_at) > STALE_SLACK)
+		return true;
+	m = bpf_map_lookup_elem(&moved, &slot);
+	if (!m || m->pid != task->pid)
+		return false;
+	m->pid = 0;
+	since = queued_at - m->at;
+	return since > -STALE_SLACK && since < STALE_SLACK;
+}
+
 static __always_inline int switched(bool preempt, struct task_struct *prev,
 				    struct task_struct *next)
 {
@@ -179,8 +228,11 @@ static __always_inline int switched(bool preempt, struct task_struct *prev,
 	}
 	c->switched_at = now;
 
-	if (!next->pid)
+	if (!next->pid) {
+		c->idles++;
+		c->idled_at = now;
 		return 0;
+	}
 	c->switches++;
 	queued = next->sched_info.last_queued;
 	if (!queued || !c->skew.at) {
@@ -195,6 +247,10 @@ static __always_inline int switched(bool preempt, struct task_struct *prev,
 			return 0;
 		}
 		wait = 0;
+	}
+	if (stale(c, next, now - wait, wait)) {
+		c->unstamped++;
+		return 0;
 	}
 	hist_add(&c->wait, wait);
 	return 0;
@@ -212,6 +268,22 @@ int BPF_PROG(sched_switched_state2, bool preempt, __u32 state, struct task_struc
 	     struct task_struct *next)
 {
 	return switched(preempt, prev, next);
+}
+
+SEC("tp_btf/sched_migrate_task")
+int BPF_PROG(sched_moved, struct task_struct *task)
+{
+	__u32 slot = task->pid & (MOVED - 1);
+	struct moved *m;
+
+	if (!task_asleep_but_queued(task))
+		return 0;
+	m = bpf_map_lookup_elem(&moved, &slot);
+	if (!m)
+		return 0;
+	m->pid = task->pid;
+	m->at = bpf_ktime_get_ns();
+	return 0;
 }
 
 static __always_inline void queue(__u32 pid, __u32 cause, __u64 now)

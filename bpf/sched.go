@@ -49,6 +49,7 @@ type SchedCounts struct {
 	Wait, OnCPU  Hist // OnCPU is empty unless measured ByStamp
 	Switches     uint64
 	Negative     uint64 // waits below −1 ms: dropped
+	Idles        uint64 // switches to the idle task, ByStamp only: with Switches /proc/stat's ctxt
 	Unstamped    uint64 // switches to a task whose start is not known
 	Collided     uint64 // not ByStamp: starts overwritten by another task's
 	QueueSamples uint64
@@ -80,7 +81,7 @@ func OpenSched(k *Kernel, from Method) (*Sched, error) {
 	}
 	s := &Sched{obj: obj, events: make(map[int]io.Closer)}
 	attach := map[Method]func() error{
-		ByStamp:      func() error { return attachSwitch(obj, "sched_switched") },
+		ByStamp:      func() error { return attachStamp(obj) },
 		ByWakeup:     func() error { return attachWake(obj) },
 		ByTracepoint: func() error { return attachTraceWake(obj) },
 	}
@@ -97,6 +98,16 @@ func OpenSched(k *Kernel, from Method) (*Sched, error) {
 		}
 	}
 	return nil, errors.Join(append(s.passed[:1:1], obj.Close())...)
+}
+
+func attachStamp(obj *object) error {
+	if err := obj.kernel.needBTF(); err != nil {
+		return err
+	}
+	if err := obj.attachTracing("sched_moved"); err != nil {
+		return err
+	}
+	return attachSwitch(obj, "sched_switched")
 }
 
 // attachSwitch attaches the tp_btf program `name` to sched_switch, in the variant that fits the
@@ -226,7 +237,7 @@ func (s *Sched) Read(dst []SchedCounts) ([]SchedCounts, error) {
 			c := &s.raw[i]
 			dst = append(dst, SchedCounts{
 				Wait: Hist{c.Wait.Slots, c.Wait.Sum}, OnCPU: Hist{c.OnCpu.Slots, c.OnCpu.Sum},
-				Switches: c.Switches, Negative: c.Negative, Unstamped: c.Unstamped,
+				Switches: c.Switches, Idles: c.Idles, Negative: c.Negative, Unstamped: c.Unstamped,
 				QueueSamples: c.QueueSamples, QueueSum: c.QueueSum,
 				ClockAhead: c.Skew.Ahead, ClockDrift: c.Skew.Drift,
 			})

@@ -13,6 +13,13 @@ import (
 	"github.com/cilium/ebpf"
 )
 
+type schedMoved struct {
+	_   structs.HostLayout
+	Pid uint32
+	Pad uint32
+	At  uint64
+}
+
 type schedSchedCounts struct {
 	_    structs.HostLayout
 	Wait struct {
@@ -26,11 +33,13 @@ type schedSchedCounts struct {
 		Sum   uint64
 	}
 	Switches     uint64
+	Idles        uint64
 	Negative     uint64
 	Unstamped    uint64
 	QueueSamples uint64
 	QueueSum     uint64
 	SwitchedAt   uint64
+	IdledAt      uint64
 	Skew         struct {
 		_        structs.HostLayout
 		Ahead    int64
@@ -73,10 +82,12 @@ type schedWakeCounts struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	schedMapMoved                = "moved"
 	schedMapSched                = "sched"
 	schedMapStarts               = "starts"
 	schedMapWake                 = "wake"
 	schedProgQueueSampled        = "queue_sampled"
+	schedProgSchedMoved          = "sched_moved"
 	schedProgSchedSwitched       = "sched_switched"
 	schedProgSchedSwitchedState2 = "sched_switched_state2"
 	schedProgTraceForked         = "trace_forked"
@@ -132,6 +143,7 @@ type schedSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type schedProgramSpecs struct {
 	QueueSampled        *ebpf.ProgramSpec `ebpf:"queue_sampled"`
+	SchedMoved          *ebpf.ProgramSpec `ebpf:"sched_moved"`
 	SchedSwitched       *ebpf.ProgramSpec `ebpf:"sched_switched"`
 	SchedSwitchedState2 *ebpf.ProgramSpec `ebpf:"sched_switched_state2"`
 	TraceForked         *ebpf.ProgramSpec `ebpf:"trace_forked"`
@@ -147,6 +159,7 @@ type schedProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type schedMapSpecs struct {
+	Moved  *ebpf.MapSpec `ebpf:"moved"`
 	Sched  *ebpf.MapSpec `ebpf:"sched"`
 	Starts *ebpf.MapSpec `ebpf:"starts"`
 	Wake   *ebpf.MapSpec `ebpf:"wake"`
@@ -179,6 +192,7 @@ func (o *schedObjects) Close() error {
 //
 // It can be passed to loadSchedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type schedMaps struct {
+	Moved  *ebpf.Map `ebpf:"moved"`
 	Sched  *ebpf.Map `ebpf:"sched"`
 	Starts *ebpf.Map `ebpf:"starts"`
 	Wake   *ebpf.Map `ebpf:"wake"`
@@ -186,6 +200,7 @@ type schedMaps struct {
 
 func (m *schedMaps) Close() error {
 	return _SchedClose(
+		m.Moved,
 		m.Sched,
 		m.Starts,
 		m.Wake,
@@ -204,6 +219,7 @@ type schedVariables struct {
 // It can be passed to loadSchedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type schedPrograms struct {
 	QueueSampled        *ebpf.Program `ebpf:"queue_sampled"`
+	SchedMoved          *ebpf.Program `ebpf:"sched_moved"`
 	SchedSwitched       *ebpf.Program `ebpf:"sched_switched"`
 	SchedSwitchedState2 *ebpf.Program `ebpf:"sched_switched_state2"`
 	TraceForked         *ebpf.Program `ebpf:"trace_forked"`
@@ -218,6 +234,7 @@ type schedPrograms struct {
 func (p *schedPrograms) Close() error {
 	return _SchedClose(
 		p.QueueSampled,
+		p.SchedMoved,
 		p.SchedSwitched,
 		p.SchedSwitchedState2,
 		p.TraceForked,

@@ -6,172 +6,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
 )
-
-// fake is a collector whose source makes one event a millisecond since the run began.
-type fake struct {
-	meta      Meta
-	startTime time.Duration
-	cost      func(n int) time.Duration // of the n-th Collect
-	startErr  func(n int) error
-	err       func(n int) error
-	closeErr  error
-	sample    func(Span, uint64) Sample // a *CPU if nil
-	rows      []Probe
-
-	mu       sync.Mutex
-	starts   int
-	collects int
-	closes   int
-	narrowed [][]Target
-	audited  []Probe
-	began    []time.Duration // of each Collect
-
-	prev   time.Duration
-	events uint64 // at prev
-}
-
-func (f *fake) Meta() Meta { return f.meta }
-
-func (f *fake) Start(ctx context.Context) error {
-	f.mu.Lock()
-	f.starts++
-	n := f.starts
-	f.prev = -1
-	f.mu.Unlock()
-	time.Sleep(f.startTime)
-	if f.startErr != nil {
-		return f.startErr(n)
-	}
-	return nil
-}
-
-func (f *fake) Collect(ctx context.Context, now time.Duration) (Sample, error) {
-	f.mu.Lock()
-	f.collects++
-	n := f.collects
-	f.began = append(f.began, now)
-	f.mu.Unlock()
-	read := uint64(now / time.Millisecond)
-	if f.cost != nil {
-		time.Sleep(f.cost(n))
-	}
-	if f.err != nil {
-		if err := f.err(n); err != nil {
-			return nil, err
-		}
-	}
-	span := Span{f.prev, now}
-	if f.prev < 0 {
-		span.From, f.events = now, read
-	}
-	delta := read - f.events
-	f.prev, f.events = now, read
-	if f.sample != nil {
-		return f.sample(span, delta), nil
-	}
-	return &CPU{Span: span, Switches: delta}, nil
-}
-
-func (f *fake) Probes() []Probe {
-	if f.rows != nil {
-		return f.rows
-	}
-	return []Probe{{Name: string(f.meta.ID), State: On, Hook: "fake"}}
-}
-
-func (f *fake) Close() error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.closes++
-	return f.closeErr
-}
-
-// counts are starts, collects and closes so far.
-func (f *fake) counts() [3]int {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	return [3]int{f.starts, f.collects, f.closes}
-}
-
-type narrowFake struct{ fake }
-
-func (f *narrowFake) Narrow(targets []Target) error {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.narrowed = append(f.narrowed, slices.Clone(targets))
-	return nil
-}
-
-type auditFake struct{ fake }
-
-func (f *auditFake) Audit(rows []Probe) {
-	f.mu.Lock()
-	defer f.mu.Unlock()
-	f.audited = rows
-}
-
-func hostSample(s Span, _ uint64) Sample { return &Host{Span: s} }
-func selfSample(s Span, _ uint64) Sample { return &Self{Span: s} }
-
-func always(d time.Duration) func(int) time.Duration { return func(int) time.Duration { return d } }
-
-// emitted is a snapshot and when it came.
-type emitted struct {
-	*Snapshot
-	when time.Duration
-}
-
-// trial is a Run under fake time.
-type trial struct {
-	r     *Runner
-	began time.Time
-	end   context.CancelFunc
-	done  chan error
-	mu    sync.Mutex
-	snaps []emitted
-}
-
-// begin starts a run. It must be called in a synctest bubble.
-func begin(t *testing.T, cfg RunnerConfig) *trial {
-	t.Helper()
-	if cfg.Asleep == nil {
-		cfg.Asleep = func() time.Duration { return 0 }
-	}
-	ctx, end := context.WithCancel(t.Context())
-	x := &trial{r: NewRunner(cfg), began: time.Now(), end: end, done: make(chan error, 1)}
-	go func() {
-		x.done <- x.r.Run(ctx, func(s *Snapshot) {
-			x.mu.Lock()
-			defer x.mu.Unlock()
-			x.snaps = append(x.snaps, emitted{s, time.Since(x.began)})
-		})
-	}()
-	return x
-}
-
-// at waits until the run is d old and all is quiet, and returns what was emitted so far.
-func (x *trial) at(d time.Duration) []emitted {
-	time.Sleep(d - time.Since(x.began))
-	synctest.Wait()
-	x.mu.Lock()
-	defer x.mu.Unlock()
-	return slices.Clone(x.snaps)
-}
-
-func (x *trial) stop() error {
-	x.end()
-	return <-x.done
-}
 
 func TestRunnerLosesNothing(t *testing.T) {
 	tests := map[string]struct {
@@ -188,9 +29,9 @@ func TestRunnerLosesNothing(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				slow := &fake{meta: Meta{ID: CPUID}, cost: tt.cost}
-				fast := &fake{meta: Meta{ID: HostID}, sample: hostSample}
-				x := begin(t, RunnerConfig{Collectors: []Collector{slow, fast}})
+				slow := &fakeCollector{meta: Meta{ID: CPUID}, cost: tt.cost}
+				fast := &fakeCollector{meta: Meta{ID: HostID}, sample: hostSample}
+				x := runTrial(t, RunnerConfig{Collectors: []Collector{slow, fast}})
 				snaps := x.at(60*time.Second + 700*time.Millisecond)
 				if err := x.stop(); err != nil {
 					t.Fatalf("Run = %v, want nil", err)
@@ -244,32 +85,32 @@ func TestRunnerLosesNothing(t *testing.T) {
 
 func TestRunnerFirstSnapshot(t *testing.T) {
 	tests := map[string]struct {
-		second   *fake
+		second   *fakeCollector
 		want     time.Duration
 		wantRow  Probe
 		wantAt1  bool // the second one's sample is in the snapshot of the first tick, over a positive span
 		wantTick int
 	}{
 		"all fast": {
-			second:  &fake{meta: Meta{ID: CPUID}},
+			second:  &fakeCollector{meta: Meta{ID: CPUID}},
 			want:    0,
 			wantRow: Probe{Name: "cpu", State: On, Hook: "fake"},
 			wantAt1: true,
 		},
 		"programs load": {
-			second:  &fake{meta: Meta{ID: CPUID, Slow: true}, startTime: 400 * time.Millisecond},
+			second:  &fakeCollector{meta: Meta{ID: CPUID, Slow: true}, startTime: 400 * time.Millisecond},
 			want:    0,
 			wantRow: Probe{Name: "cpu", State: Warming, Hook: "fake", Reason: "starting"},
 			wantAt1: true,
 		},
 		"unexpectedly slow": {
-			second:  &fake{meta: Meta{ID: CPUID}, startTime: 400 * time.Millisecond},
+			second:  &fakeCollector{meta: Meta{ID: CPUID}, startTime: 400 * time.Millisecond},
 			want:    50 * time.Millisecond,
 			wantRow: Probe{Name: "cpu", State: Warming, Hook: "fake", Reason: "starting"},
 			wantAt1: true,
 		},
 		"never": {
-			second:  &fake{meta: Meta{ID: CPUID}, startTime: 400 * time.Second},
+			second:  &fakeCollector{meta: Meta{ID: CPUID}, startTime: 400 * time.Second},
 			want:    50 * time.Millisecond,
 			wantRow: Probe{Name: "cpu", State: Warming, Hook: "fake", Reason: "starting"},
 		},
@@ -278,8 +119,8 @@ func TestRunnerFirstSnapshot(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				wall := time.Date(2024, 2, 29, 12, 0, 0, 0, time.UTC)
-				x := begin(t, RunnerConfig{
-					Collectors: []Collector{&fake{meta: Meta{ID: HostID}, sample: hostSample}, tt.second},
+				x := runTrial(t, RunnerConfig{
+					Collectors: []Collector{&fakeCollector{meta: Meta{ID: HostID}, sample: hostSample}, tt.second},
 					Wall:       func() time.Time { return wall },
 				})
 				snaps := x.at(999 * time.Millisecond)
@@ -337,8 +178,8 @@ func TestRunnerStartErrors(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				bad := &fake{meta: Meta{ID: CPUID}, startErr: tt.err}
-				x := begin(t, RunnerConfig{Collectors: []Collector{bad, &fake{meta: Meta{ID: HostID}, sample: hostSample}}})
+				bad := &fakeCollector{meta: Meta{ID: CPUID}, startErr: tt.err}
+				x := runTrial(t, RunnerConfig{Collectors: []Collector{bad, &fakeCollector{meta: Meta{ID: HostID}, sample: hostSample}}})
 				snaps := x.at(10 * time.Second)
 				if got := snaps[0].Probes[CPUID][0].State; got != tt.wantFirst {
 					t.Errorf("state at first = %v, want %v", got, tt.wantFirst)
@@ -365,7 +206,7 @@ func TestRunnerStartErrors(t *testing.T) {
 
 func TestRunnerCollectErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		bad := &fake{meta: Meta{ID: CPUID}, err: func(n int) error {
+		bad := &fakeCollector{meta: Meta{ID: CPUID}, err: func(n int) error {
 			switch n {
 			case 1:
 				return ErrWarming
@@ -374,7 +215,7 @@ func TestRunnerCollectErrors(t *testing.T) {
 			}
 			return nil
 		}}
-		x := begin(t, RunnerConfig{Collectors: []Collector{bad}})
+		x := runTrial(t, RunnerConfig{Collectors: []Collector{bad}})
 		var got []Probe
 		for _, s := range x.at(3 * time.Second) {
 			got = append(got, s.Probes[CPUID]...)
@@ -396,14 +237,14 @@ func TestRunnerCollectErrors(t *testing.T) {
 
 func TestRunnerSurvivesPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		bad := &fake{meta: Meta{ID: CPUID}, err: func(n int) error {
+		bad := &fakeCollector{meta: Meta{ID: CPUID}, err: func(n int) error {
 			if n == 3 {
 				var m map[string]int
 				m["x"] = 1
 			}
 			return nil
 		}}
-		x := begin(t, RunnerConfig{Collectors: []Collector{bad, &fake{meta: Meta{ID: HostID}, sample: hostSample}}})
+		x := runTrial(t, RunnerConfig{Collectors: []Collector{bad, &fakeCollector{meta: Meta{ID: HostID}, sample: hostSample}}})
 		snaps := x.at(5 * time.Second)
 		for i, s := range snaps {
 			if s.Host == nil || (s.CPU != nil) != (i < 2) {
@@ -427,16 +268,33 @@ func TestRunnerSurvivesPanics(t *testing.T) {
 	})
 }
 
+func TestRunnerClosesWhatPanickedInStart(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		bad := &fakeCollector{meta: Meta{ID: CPUID}, startErr: func(int) error { panic("half open") }}
+		x := runTrial(t, RunnerConfig{Collectors: []Collector{bad}})
+		snaps := x.at(3 * time.Second)
+		if got := snaps[0].Probes[CPUID][0].Reason; got != "stopped by a bug: half open" {
+			t.Errorf("reason = %q, want the panic", got)
+		}
+		if got := bad.counts(); got != [3]int{1, 0, 1} {
+			t.Errorf("starts, collects, closes = %v, want 1, 0, 1", got)
+		}
+		if err := x.stop(); err != nil {
+			t.Errorf("Run = %v, want nil", err)
+		}
+	})
+}
+
 func TestRunnerNamesTheStuck(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		stuck := &fake{meta: Meta{ID: CPUID}, cost: func(n int) time.Duration {
+		stuck := &fakeCollector{meta: Meta{ID: CPUID}, cost: func(n int) time.Duration {
 			if n == 2 {
 				return time.Hour
 			}
 			return 0
 		}}
-		other := &fake{meta: Meta{ID: HostID}, sample: hostSample, closeErr: errors.New("bad descriptor")}
-		x := begin(t, RunnerConfig{Collectors: []Collector{stuck, other}})
+		other := &fakeCollector{meta: Meta{ID: HostID}, sample: hostSample, closeErr: errors.New("bad descriptor")}
+		x := runTrial(t, RunnerConfig{Collectors: []Collector{stuck, other}})
 		snaps := x.at(4600 * time.Millisecond)
 		if got := snaps[2].Probes[CPUID][0]; got.State != On {
 			t.Errorf("after one tick without answer the row is %+v, want on", got)
@@ -460,80 +318,10 @@ func TestRunnerNamesTheStuck(t *testing.T) {
 	})
 }
 
-func TestRunnerWant(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := &narrowFake{fake{meta: Meta{ID: WakeID, OnDemand: true}}}
-		a := Target{Kind: CPUTarget, CPU: 1}
-		b := Target{Kind: NamedTarget, Name: "b"}
-		x := begin(t, RunnerConfig{Collectors: []Collector{c}})
-		snaps := x.at(1500 * time.Millisecond)
-		idle := Probe{Name: "wake", State: Idle, Hook: "fake", Reason: "attaches while somebody looks"}
-		if diff := cmp.Diff([]Probe{idle}, snaps[1].Probes[WakeID]); diff != "" {
-			t.Errorf("rows before (-want +got):\n%s", diff)
-		}
-		steps := []struct {
-			name    string
-			holder  string
-			wants   []Want
-			counts  [3]int // right after, between two ticks
-			narrows [][]Target
-		}{
-			{"first holder", "screen", []Want{{ID: WakeID}}, [3]int{1, 1, 0}, nil},
-			{"target", "rules", []Want{{WakeID, a}}, [3]int{1, 2, 0}, [][]Target{{a}}},
-			{"two targets", "screen", []Want{{WakeID, b}, {WakeID, a}}, [3]int{1, 3, 0}, [][]Target{{a}, {a, b}}},
-			{"one lets go", "rules", nil, [3]int{1, 4, 0}, [][]Target{{a}, {a, b}, {b, a}}},
-			{"nobody", "screen", nil, [3]int{1, 5, 1}, [][]Target{{a}, {a, b}, {b, a}}},
-			{"unknown", "screen", []Want{{ID: "nothing"}}, [3]int{1, 5, 1}, [][]Target{{a}, {a, b}, {b, a}}},
-			{"again", "screen", []Want{{WakeID, b}}, [3]int{2, 6, 1}, [][]Target{{a}, {a, b}, {b, a}, {b}}},
-		}
-		for i, s := range steps {
-			x.r.Want(s.holder, s.wants)
-			x.at(1500*time.Millisecond + time.Duration(i)*time.Second + time.Millisecond)
-			if got := c.counts(); got != s.counts {
-				t.Errorf("%s: starts, collects, closes = %v, want %v", s.name, got, s.counts)
-			}
-			c.mu.Lock()
-			if diff := cmp.Diff(s.narrows, c.narrowed, cmpopts.EquateComparable(Target{})); diff != "" {
-				t.Errorf("%s: narrowed (-want +got):\n%s", s.name, diff)
-			}
-			c.mu.Unlock()
-			x.at(1500*time.Millisecond + time.Duration(i+1)*time.Second)
-		}
-		if err := x.stop(); err != nil {
-			t.Errorf("Run = %v, want nil", err)
-		}
-		if got := c.counts(); got[2] != 2 {
-			t.Errorf("closed %d times in the end, want 2", got[2])
-		}
-	})
-}
-
-func TestRunnerWantsWhatNeedsMore(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		c := &fake{meta: Meta{ID: WakeID, OnDemand: true}, startErr: func(int) error { return &NeedError{Need: "root"} }}
-		x := begin(t, RunnerConfig{Collectors: []Collector{c}})
-		x.r.Want("screen", []Want{{ID: WakeID}})
-		x.at(5500 * time.Millisecond)
-		x.r.Want("screen", nil)
-		snaps := x.at(6500 * time.Millisecond)
-		if got := snaps[6].Probes[WakeID][0]; got.State != Off || got.Reason != "needs root" {
-			t.Errorf("row after nobody looks = %+v, want still off: needs root", got)
-		}
-		x.r.Want("screen", []Want{{ID: WakeID}})
-		x.at(7500 * time.Millisecond)
-		if got := c.counts()[0]; got != 2 {
-			t.Errorf("started %d times, want once a wish: 2", got)
-		}
-		if err := x.stop(); err != nil {
-			t.Errorf("Run = %v, want nil", err)
-		}
-	})
-}
-
 func TestRunnerOff(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := &fake{meta: Meta{ID: CPUID}}
-		x := begin(t, RunnerConfig{Collectors: []Collector{c}, Off: map[ID]string{CPUID: "switched off by --no-bpf"}})
+		c := &fakeCollector{meta: Meta{ID: CPUID}}
+		x := runTrial(t, RunnerConfig{Collectors: []Collector{c}, Off: map[ID]string{CPUID: "switched off by --no-bpf"}})
 		x.r.Want("screen", []Want{{ID: CPUID}})
 		snaps := x.at(2500 * time.Millisecond)
 		want := Probe{Name: "cpu", State: Off, Hook: "fake", Reason: "switched off by --no-bpf"}
@@ -552,22 +340,55 @@ func TestRunnerOff(t *testing.T) {
 func TestRunnerKeepsOwnReasons(t *testing.T) {
 	off := Probe{Name: "b", State: Off, Reason: "no tracefs", Remedy: "mount it"}
 	degraded := Probe{Name: "c", State: Degraded, Reason: "no BTF"}
-	c := &fake{
-		meta: Meta{ID: CPUID},
-		rows: []Probe{{Name: "a", State: On}, off, degraded},
-		err:  func(int) error { return ErrWarming },
+	need := &NeedError{Need: "root", Remedy: "sudo"}
+	tests := map[string]struct {
+		startErr, err error
+		off           string
+		onDemand      bool
+		want          []Probe
+	}{
+		"idle": {onDemand: true, want: []Probe{
+			{Name: "a", State: Idle, Reason: "attaches while somebody looks"}, off,
+			{Name: "c", State: Idle, Reason: "attaches while somebody looks"},
+			{Name: "d", State: Idle, Reason: "for the split"},
+		}},
+		"switched off": {off: "by --no-bpf", want: []Probe{
+			{Name: "a", State: Off, Reason: "by --no-bpf"}, {Name: "b", State: Off, Reason: "by --no-bpf"},
+			{Name: "c", State: Off, Reason: "by --no-bpf"},
+		}},
+		"works":   {want: []Probe{{Name: "a", State: On}, off, degraded}},
+		"warming": {err: ErrWarming, want: []Probe{{Name: "a", State: Warming, Reason: ErrWarming.Error()}, off, degraded}},
+		"needs": {startErr: need, want: []Probe{
+			{Name: "a", State: Off, Reason: "needs root", Remedy: "sudo"}, off,
+			{Name: "c", State: Off, Reason: "needs root", Remedy: "sudo"},
+		}},
+		"fails": {err: errors.New("bad file"), want: []Probe{
+			{Name: "a", State: Failed, Reason: "bad file"}, off, {Name: "c", State: Failed, Reason: "bad file"},
+		}},
 	}
-	synctest.Test(t, func(t *testing.T) {
-		x := begin(t, RunnerConfig{Collectors: []Collector{c}})
-		snaps := x.at(500 * time.Millisecond)
-		want := []Probe{{Name: "a", State: Warming, Reason: ErrWarming.Error()}, off, degraded}
-		if diff := cmp.Diff(want, snaps[0].Probes[CPUID]); diff != "" {
-			t.Errorf("rows (-want +got):\n%s", diff)
-		}
-		if err := x.stop(); err != nil {
-			t.Errorf("Run = %v, want nil", err)
-		}
-	})
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				rows := []Probe{{Name: "a", State: On}, off, degraded}
+				if tt.onDemand {
+					rows = append(rows, Probe{Name: "d", State: Idle, Reason: "for the split"})
+				}
+				x := runTrial(t, RunnerConfig{Off: map[ID]string{CPUID: tt.off}, Collectors: []Collector{&fakeCollector{
+					meta:     Meta{ID: CPUID, OnDemand: tt.onDemand},
+					rows:     rows,
+					startErr: func(int) error { return tt.startErr },
+					err:      func(int) error { return tt.err },
+				}}})
+				snaps := x.at(500 * time.Millisecond)
+				if diff := cmp.Diff(tt.want, snaps[0].Probes[CPUID]); diff != "" {
+					t.Errorf("rows (-want +got):\n%s", diff)
+				}
+				if err := x.stop(); err != nil {
+					t.Errorf("Run = %v, want nil", err)
+				}
+			})
+		})
+	}
 }
 
 func TestRunnerClock(t *testing.T) {
@@ -592,7 +413,7 @@ func TestRunnerClock(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				began := time.Now()
 				r := NewRunner(RunnerConfig{
-					Collectors: []Collector{&fake{meta: Meta{ID: CPUID}}},
+					Collectors: []Collector{&fakeCollector{meta: Meta{ID: CPUID}}},
 					Asleep: func() time.Duration {
 						if time.Since(began) > 2*sec {
 							return tt.sleeps
@@ -636,8 +457,8 @@ func TestRunnerClock(t *testing.T) {
 
 func TestRunnerAsksSeldomCollectorsSeldom(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		c := &fake{meta: Meta{ID: CPUID, Interval: 5 * time.Second}}
-		x := begin(t, RunnerConfig{Collectors: []Collector{c}})
+		c := &fakeCollector{meta: Meta{ID: CPUID, Interval: 5 * time.Second}}
+		x := runTrial(t, RunnerConfig{Collectors: []Collector{c}})
 		x.at(12 * time.Second)
 		if err := x.stop(); err != nil {
 			t.Errorf("Run = %v, want nil", err)
@@ -651,9 +472,9 @@ func TestRunnerAsksSeldomCollectorsSeldom(t *testing.T) {
 
 func TestRunnerHandsRowsToTheAuditor(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		self := &auditFake{fake{meta: Meta{ID: SelfID}, sample: selfSample}}
-		cpu := &fake{meta: Meta{ID: CPUID}, rows: []Probe{{Name: "runqlat", State: On, Events: 7}}}
-		x := begin(t, RunnerConfig{Collectors: []Collector{self, cpu}})
+		self := &auditFake{fakeCollector{meta: Meta{ID: SelfID}, sample: selfSample}}
+		cpu := &fakeCollector{meta: Meta{ID: CPUID}, rows: []Probe{{Name: "runqlat", State: On, Events: 7}}}
+		x := runTrial(t, RunnerConfig{Collectors: []Collector{self, cpu}})
 		x.at(1500 * time.Millisecond)
 		if err := x.stop(); err != nil {
 			t.Errorf("Run = %v, want nil", err)
@@ -663,39 +484,4 @@ func TestRunnerHandsRowsToTheAuditor(t *testing.T) {
 			t.Errorf("audited (-want +got):\n%s", diff)
 		}
 	})
-}
-
-// TestRunnerWantRace has many holders change their minds while the run goes on.
-func TestRunnerWantRace(t *testing.T) {
-	c := &narrowFake{fake{meta: Meta{ID: WakeID, OnDemand: true}}}
-	ctx, end := context.WithCancel(t.Context())
-	r := NewRunner(RunnerConfig{Interval: minInterval, Collectors: []Collector{c, &fake{meta: Meta{ID: HostID}, sample: hostSample}}})
-	var snaps int
-	done := make(chan error)
-	go func() {
-		done <- r.Run(ctx, func(s *Snapshot) {
-			_ = s.Probes[WakeID][0]
-			if snaps++; snaps == 10 {
-				end()
-			}
-		})
-	}()
-	var wg sync.WaitGroup
-	for h := range 4 {
-		wg.Go(func() {
-			for i := range int32(100) {
-				r.Want(fmt.Sprint(h), []Want{{WakeID, Target{Kind: CPUTarget, CPU: i}}})
-				r.SetInterval(minInterval + time.Duration(i%2)*time.Millisecond)
-				r.Want(fmt.Sprint(h), nil)
-				_ = r.Crashes()
-			}
-		})
-	}
-	wg.Wait()
-	if err := <-done; err != nil {
-		t.Errorf("Run = %v, want nil", err)
-	}
-	if got := c.counts(); got[0] != got[2] {
-		t.Errorf("%d starts and %d closes, want as many", got[0], got[2])
-	}
 }

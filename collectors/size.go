@@ -7,24 +7,24 @@ import "unsafe"
 // Size is about what s holds in memory, in bytes, without what snapshots share: Facts and
 // ProcInfo. Slices count with their capacity.
 func (s *Snapshot) Size() int {
-	n := alloc(unsafe.Sizeof(*s)) + s.probesSize()
+	n := allocSize(unsafe.Sizeof(*s)) + s.probesSize()
 	if s.Host != nil {
-		n += alloc(unsafe.Sizeof(*s.Host))
+		n += allocSize(unsafe.Sizeof(*s.Host))
 	}
 	if s.CPU != nil {
-		n += alloc(unsafe.Sizeof(*s.CPU)) + slice(s.CPU.CPUs)
+		n += allocSize(unsafe.Sizeof(*s.CPU)) + sliceSize(s.CPU.CPUs)
 	}
 	if s.Sched != nil {
-		n += alloc(unsafe.Sizeof(*s.Sched)) + slice(s.Sched.CPUs)
+		n += allocSize(unsafe.Sizeof(*s.Sched)) + sliceSize(s.Sched.CPUs)
 	}
 	if s.Wake != nil {
-		n += alloc(unsafe.Sizeof(*s.Wake))
+		n += allocSize(unsafe.Sizeof(*s.Wake))
 	}
 	if s.Tasks != nil {
-		n += alloc(unsafe.Sizeof(*s.Tasks)) + slice(s.Tasks.Rows)
+		n += allocSize(unsafe.Sizeof(*s.Tasks)) + sliceSize(s.Tasks.Rows)
 	}
 	if s.Self != nil {
-		n += alloc(unsafe.Sizeof(*s.Self))
+		n += allocSize(unsafe.Sizeof(*s.Self))
 	}
 	return n
 }
@@ -35,13 +35,13 @@ func (s *Snapshot) probesSize() int {
 		return 0
 	}
 	const group = 8 * (unsafe.Sizeof(ID("")) + unsafe.Sizeof([]Probe{}) + 1)
-	n := alloc(48)
+	n := allocSize(48)
 	groups := 1
 	for ; groups*7 < len(s.Probes); groups *= 2 {
 	}
-	n += alloc(uintptr(groups) * group)
+	n += allocSize(uintptr(groups) * group)
 	for _, rows := range s.Probes {
-		n += slice(rows)
+		n += sliceSize(rows)
 		for _, p := range rows {
 			n += len(p.Reason) + len(p.Remedy) // the rest are constants of the program
 		}
@@ -51,7 +51,7 @@ func (s *Snapshot) probesSize() int {
 
 // Size is what a process's identity holds in memory, in bytes.
 func (p *ProcInfo) Size() int {
-	return alloc(unsafe.Sizeof(*p)) + alloc(uintptr(len(p.Comm.Bytes())))
+	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.s)))
 }
 
 // WithoutRows returns s, or a copy of s whose sample of tasks has lost its rows.
@@ -86,14 +86,14 @@ func (s *Snapshot) WithoutCPUs() *Snapshot {
 	return &c
 }
 
-func slice[T any](s []T) int {
+func sliceSize[T any](s []T) int {
 	var t T
-	return alloc(uintptr(cap(s)) * unsafe.Sizeof(t))
+	return allocSize(uintptr(cap(s)) * unsafe.Sizeof(t))
 }
 
-// alloc is about what n bytes take. Go rounds objects up to one of 68 sizes: small ones to 16
+// allocSize is about what n bytes take. Go rounds objects up to one of 68 sizes: small ones to 16
 // bytes, those above by a sixteenth on average, large ones to pages of 8 KiB.
-func alloc(n uintptr) int {
+func allocSize(n uintptr) int {
 	const small, large, page = 128, 32 << 10, 8 << 10
 	switch {
 	case n <= small:

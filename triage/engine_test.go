@@ -179,6 +179,22 @@ func TestEngineOutliersAddUp(t *testing.T) {
 	}
 }
 
+func TestEngineListsTheLatestEndFirst(t *testing.T) {
+	rules := []Rule{
+		scripted(Rule{ID: "a"}, script{}.span(1, 5, Finding{})),
+		scripted(Rule{ID: "b"}, script{}.span(1, 9, Finding{})),
+		scripted(Rule{ID: "c"}, script{}.span(1, 7, Finding{})),
+		scripted(Rule{ID: "d"}, script{}.span(9, 30, Finding{})),
+	}
+	var got []string
+	for _, f := range ticks(NewEngine(rules, &History{}, nil), 0, 30)[30].Findings {
+		got = append(got, f.ID)
+	}
+	if diff := cmp.Diff([]string{"d", "b", "c", "a"}, got); diff != "" {
+		t.Errorf("findings (-want +got):\n%s", diff)
+	}
+}
+
 // TestEngineMomentsDoNotChange compares what was published with what it is much later.
 func TestEngineMomentsDoNotChange(t *testing.T) {
 	s := script{}
@@ -244,7 +260,12 @@ func TestEngineSurvivesPanics(t *testing.T) {
 	}
 	var wants [][]collectors.Want
 	e := NewEngine([]Rule{bad, ok, bare}, &History{}, func(_ string, w []collectors.Want) { wants = append(wants, w) })
-	m := ticks(e, 0, 20)[20]
+	ms := ticks(e, 0, 20)
+	m := ms[4]
+	if f := m.Findings[1]; f.ID != "a.bad" || f.Until != 4*time.Second {
+		t.Errorf("when its rule broke the finding was %q, want it ended", brief(f))
+	}
+	m = ms[20]
 	var got []string
 	for _, f := range m.Findings {
 		got = append(got, brief(f))

@@ -216,11 +216,12 @@ func (h *History) giveUp(ms []Moment, k kind, keep time.Duration, more func() bo
 			h.replace(ms, i, ms[i].WithoutCPUs())
 			h.cpus++
 		case wholeMoments:
-			h.release(ms[0])
+			// Its rows and CPUs went in an earlier stage.
 			h.size -= h.sizes[0]
 			h.sizes = h.sizes[1:]
 			ms = ms[1:]
-			h.rows, h.cpus = max(h.rows-1, 0), max(h.cpus-1, 0)
+			h.rows--
+			h.cpus--
 		}
 	}
 	return ms

@@ -187,6 +187,9 @@ func TestHistoryStaysWithinItsBudget(t *testing.T) {
 			if got := int((last.At - h.CPUsSince()) / time.Second); got < tt.wantCPU-1 {
 				t.Errorf("single CPUs of %d s, want at least %d", got, tt.wantCPU-1)
 			}
+			if kept := last.At - h.CPUsSince(); kept >= time.Minute {
+				t.Errorf("single CPUs of %v, want less than a minute", kept)
+			}
 			for _, m := range h.Since(-1) {
 				if got, want := m.Tasks.Rows != nil, m.At >= h.RowsSince(); got != want {
 					t.Fatalf("rows at %v: %v, want %v: RowsSince is %v", m.At, got, want, h.RowsSince())

@@ -32,8 +32,15 @@ func TestArrange(t *testing.T) {
 			want: []string{"cause info", "effect info <cause"},
 		},
 		"a tree is as bad as its worst effect": {
-			live: []Finding{f("alone", Info, 1), f("effect", Critical, 2), f("cause", Info, 3, "effect")},
-			want: []string{"cause info", "effect warning <cause", "alone info"},
+			live: []Finding{
+				f("big", Info, 1, "part1", "part2"), f("part1", Info, 1), f("part2", Info, 1),
+				f("effect", Critical, 2), f("cause", Info, 3, "effect"),
+			},
+			want: []string{"cause info", "effect warning <cause", "big info", "part1 info <big", "part2 info <big"},
+		},
+		"of equals the larger tree": {
+			live: []Finding{f("alone", Info, 1), f("effect", Info, 2), f("cause", Info, 3, "effect")},
+			want: []string{"cause info", "effect info <cause", "alone info"},
 		},
 		"a chain": {
 			live: []Finding{f("c", Critical, 1), f("b", Critical, 1, "c"), f("a", Critical, 1, "b")},

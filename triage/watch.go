@@ -5,7 +5,6 @@ package triage
 import (
 	"fmt"
 	"runtime/debug"
-	"slices"
 	"strings"
 	"time"
 
@@ -136,7 +135,7 @@ func (w *watch) observe(f Finding, now, start time.Duration) {
 		w.found = Finding{}
 	}
 	if f.Outlier && !w.outlier {
-		w.times = append(slices.Clip(w.times), now)
+		w.times = append(w.times, now) // what moments show of it is never written again
 		w.times = w.times[max(0, len(w.times)-maxTimes):]
 	}
 	w.outlier = f.Outlier

@@ -26,4 +26,21 @@ static __always_inline __u32 task_state(struct task_struct *task)
 	return ((struct task_struct___state_long *)task)->state;
 }
 
+/*
+ * 152e11f6df29 ("sched/fair: Implement delayed dequeue", 6.12): a task that sleeps may stay queued
+ * until it is picked.
+ */
+struct sched_entity___delayed {
+	unsigned char sched_delayed;
+} __attribute__((preserve_access_index));
+
+static __always_inline bool task_asleep_but_queued(struct task_struct *task)
+{
+	struct sched_entity___delayed *se = (void *)&task->se;
+
+	if (!bpf_core_field_exists(struct sched_entity___delayed, sched_delayed))
+		return false;
+	return se->sched_delayed;
+}
+
 #endif
