@@ -71,7 +71,7 @@ func TestEveryProgramAttaches(t *testing.T) {
 				t.Error(err)
 			}
 			attached[name] = true
-		case strings.HasPrefix(name, "wake_"):
+		case strings.HasPrefix(name, "wake_"), name == "sched_moved":
 			if err := obj.attachTracing(name); err != nil {
 				t.Error(err)
 			}
@@ -115,8 +115,10 @@ func TestForcedWakeups(t *testing.T) {
 	id := <-tid
 	hog := onCPU(t, cpu, true, func() {
 		for range n {
-			nap(2 * time.Millisecond) // or the sleeper is preempted before it sleeps
-			ping.put()                // wakes the sleeper, which cannot run
+			// Time for the sleeper to sleep, and not to starve so long that the kernel lets it
+			// run all the same (sched_rt_runtime_us, the fair server).
+			nap(20 * time.Millisecond)
+			ping.put() // wakes the sleeper, which cannot run
 			for start := time.Now(); time.Since(start) < hold; {
 			}
 			pong.get()

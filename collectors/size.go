@@ -51,7 +51,7 @@ func (s *Snapshot) probesSize() int {
 
 // Size is what a process's identity holds in memory, in bytes.
 func (p *ProcInfo) Size() int {
-	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.s)))
+	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.Bytes())))
 }
 
 // WithoutRows returns s, or a copy of s whose sample of tasks has lost its rows.
