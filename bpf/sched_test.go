@@ -147,10 +147,9 @@ func TestForcedWakeups(t *testing.T) {
 			t.Errorf("by %s: %d waits of 33–65 ms, want %d and few more: %v", name, got, n, h)
 		}
 	}
-	// One sleep for each forced wake-up, and one in the get that waits for the end. A first
-	// sleep may be spared if the hog was quicker than the sleeper.
-	if sleeps < n || sleeps > n+2 {
-		t.Errorf("iterator: the sleeper slept %d times, want %d", sleeps, n+1)
+	// One sleep for each wake-up, and at most one more on the lock of a pipe.
+	if sleeps < n || sleeps > 3*n {
+		t.Errorf("iterator: the sleeper slept %d times, want %d and few more", sleeps, n)
 	}
 	if waited < n*hold || waited > n*hold*3/2 {
 		t.Errorf("iterator: the sleeper waited %v, want %v", waited, n*hold)
