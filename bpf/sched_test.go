@@ -115,9 +115,11 @@ func TestForcedWakeups(t *testing.T) {
 	id := <-tid
 	hog := onCPU(t, cpu, true, func() {
 		for range n {
-			// Time for the sleeper to sleep, and not to starve so long that the kernel lets it
-			// run all the same (sched_rt_runtime_us, the fair server).
-			nap(20 * time.Millisecond)
+			// It must sleep to be woken, and must not starve so long that the kernel lets it run
+			// all the same (sched_rt_runtime_us, the fair server).
+			for nap(20 * time.Millisecond); !asleep(id); {
+				nap(time.Millisecond)
+			}
 			ping.put() // wakes the sleeper, which cannot run
 			for start := time.Now(); time.Since(start) < hold; {
 			}
@@ -157,6 +159,13 @@ func TestForcedWakeups(t *testing.T) {
 	if off := after.Negative - before.Negative; off != 0 {
 		t.Errorf("%d negative waits", off)
 	}
+}
+
+// asleep says whether a thread of ours sleeps.
+func asleep(tid int) bool {
+	b, err := os.ReadFile("/proc/self/task/" + strconv.Itoa(tid) + "/stat")
+	_, after, _ := strings.Cut(string(b), ") ")
+	return err != nil || strings.HasPrefix(after, "S")
 }
 
 func readWakes(t testing.TB, w *Wake) []WakeCounts {

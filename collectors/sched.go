@@ -250,9 +250,9 @@ func deriveSched(base, prev, cur []bpf.SchedCounts, span Span, method bpf.Method
 		}
 		d := SchedCounts{
 			Wait: histSince(&c.Wait, &p.Wait), OnCPU: histSince(&c.OnCPU, &p.OnCPU),
-			Switches: since(p.Switches, c.Switches), Negative: since(p.Negative, c.Negative),
-			Unstamped: since(p.Unstamped, c.Unstamped), Collided: since(p.Collided, c.Collided),
-			QueueSamples: since(p.QueueSamples, c.QueueSamples), QueueSum: since(p.QueueSum, c.QueueSum),
+			Switches: grown(p.Switches, c.Switches), Negative: grown(p.Negative, c.Negative),
+			Unstamped: grown(p.Unstamped, c.Unstamped), Collided: grown(p.Collided, c.Collided),
+			QueueSamples: grown(p.QueueSamples, c.QueueSamples), QueueSum: grown(p.QueueSum, c.QueueSum),
 		}
 		wait, onCPU := histSince(&c.Wait, &b.Wait), histSince(&c.OnCPU, &b.OnCPU)
 		s.CPUs = append(s.CPUs, NewSchedCPU(cpu, &d, &wait, &onCPU))
@@ -261,6 +261,14 @@ func deriveSched(base, prev, cur []bpf.SchedCounts, span Span, method bpf.Method
 		s.OnCPUTotal.Plus(&onCPU)
 	}
 	return s
+}
+
+// grown is how much a map's counter grew; one that went back was made anew, and all of it is new.
+func grown(prev, cur uint64) uint64 {
+	if cur < prev {
+		return cur
+	}
+	return cur - prev
 }
 
 func histSince(cur, prev *bpf.Hist) Hist {
