@@ -210,7 +210,7 @@ func (c *taskCollector) Probes() []Probe {
 
 // explain takes reason and remedy from err.
 func (p *Probe) explain(err error) {
-	p.Reason = clean(err.Error())
+	p.Reason, p.Remedy = clean(err.Error()), ""
 	if need, ok := errors.AsType[*NeedError](err); ok {
 		p.Reason, p.Remedy = "needs "+need.Need, need.Remedy
 	}

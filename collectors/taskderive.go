@@ -41,7 +41,7 @@ func deriveTasks(prev, cur []taskRec, prevBoot uint64, span Span) *Tasks {
 		}
 		var was *taskRec
 		if j < len(prev) && prev[j].PID == r.PID {
-			if prev[j].Start == r.Start {
+			if prev[j].TGID == r.TGID && prev[j].Start == r.Start {
 				was = &prev[j]
 			} else {
 				gone(cur, deltas, &prev[j])
