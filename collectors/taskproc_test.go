@@ -223,7 +223,7 @@ func TestProcScanHost(t *testing.T) {
 	if self == nil || kid == nil {
 		t.Fatalf("of %d processes, ourselves: %v, our child: %v", len(recs), self, kid)
 	}
-	if self.State != 'R' || self.Run == 0 || self.Threads < 2 || self.UID != uint32(os.Getuid()) || self.Kernel {
+	if self.Run == 0 || self.Threads < 2 || self.UID != uint32(os.Getuid()) || self.Kernel {
 		t.Errorf("ourselves = %+v", self)
 	}
 	if kid.PPID != int32(os.Getpid()) || kid.Start > before || before-kid.Start > uint64(10*time.Second) {
