@@ -26,6 +26,9 @@ CLANG_FORMAT  := clang-format-19
 GO_FILES = $(shell git ls-files --cached --others --exclude-standard '*.go' | grep -v _bpfel)
 C_FILES  = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h')
 
+# The packages come first, and two cores are busy anyway.
+.NOTPARALLEL:
+
 .PHONY: build
 build: ## build ./bpf60, static, with the BPF objects inside
 	$(BUILD) -o bpf60 .
