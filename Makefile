@@ -98,6 +98,15 @@ test-deps: ## install what the tests need (Debian packages, as root)
 bench: test-deps ## measure against the budgets, as ratios beside other tools
 	$(GO) test -run '^$$' -bench . -benchmem ./...
 
+FUZZTIME ?= 5s
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (5s)
+	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for f in $$(sed -n 's/^func \(Fuzz[A-Za-z]*\).*/\1/p' $$dir/*_test.go); do \
+			echo "$$dir $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$dir; \
+		done; \
+	done
+
 .PHONY: install
 install: build ## install into PREFIX (/usr/local)
 	install -D -m 0755 bpf60 '$(DESTDIR)$(PREFIX)/bin/bpf60'

@@ -123,6 +123,14 @@ func TestCPUCollector(t *testing.T) {
 	}
 
 	// Without /proc/vmstat the rest goes on, and what it missed is not made up for in one span.
+	tree.write("vmstat", "")
+	if got := collectAs[*CPU](t, c, 5500*time.Millisecond); got.VMKnown || got.SwapIn != 0 {
+		t.Errorf("empty vmstat = %+v, want VMKnown false", got)
+	}
+	tree.write("vmstat", "pgpgin 500\npgpgout 500\npswpin 500\npswpout 500\n")
+	if got := collectAs[*CPU](t, c, 5600*time.Millisecond); !got.VMKnown || got.SwapIn != 0 {
+		t.Errorf("vmstat after a gap = %+v, want a baseline", got)
+	}
 	if err := os.Rename(filepath.Join(tree.root, "vmstat"), filepath.Join(tree.root, "away")); err != nil {
 		t.Fatal(err)
 	}

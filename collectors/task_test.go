@@ -66,6 +66,16 @@ func TestDeriveTasks(t *testing.T) {
 			[]taskRec{rec(5, 5, 8, 3).with(switched(14, 21))},
 			[]moved{{5, 1, 0, 0, 4, 1, 1}},
 		},
+		"switches reset": {
+			[]taskRec{rec(5, 5, 7, 3).with(switched(10, 20))},
+			[]taskRec{rec(5, 5, 8, 3).with(switched(1, 2))},
+			[]moved{{5, 1, 0, 0, 0, 0, 1}},
+		},
+		"a process in the place of another that had threads": {
+			[]taskRec{rec(5, 5, 7, 3).with(dead(1, 0, 0)), rec(6, 5, 5000, 900)},
+			[]taskRec{rec(5, 5, 8, 3).with(startedAt(10500)).with(dead(20, 0, 0))},
+			[]moved{{5, 28, 3, 3, 0, 0, 1}},
+		},
 		"threads add up; the leader's wait apart": {
 			[]taskRec{rec(5, 5, 7, 3), rec(6, 5, 1, 1), rec(7, 5, 1, 1)},
 			[]taskRec{rec(5, 5, 8, 5), rec(6, 5, 3, 4), rec(7, 5, 5, 2)},
@@ -306,7 +316,7 @@ func TestTasksNothingWorks(t *testing.T) {
 
 // TestTasksOrder holds that a scanner may list in any order.
 func TestTasksOrder(t *testing.T) {
-	f := &fakeScanner{name: "iter/task", recs: []taskRec{rec(9, 5, 1, 0), rec(5, 5, 1, 0)}}
+	f := &fakeScanner{name: "iter/task", recs: []taskRec{rec(5, 5, 1, 0), rec(9, 5, 1, 0)}}
 	c := NewTasks(NewFS(fixture), f)
 	if err := c.Start(context.Background()); err != nil {
 		t.Fatal(err)
@@ -315,7 +325,7 @@ func TestTasksOrder(t *testing.T) {
 	if _, err := c.Collect(context.Background(), 0); err != nil {
 		t.Fatal(err)
 	}
-	f.recs[0].Run += 2 * ms
+	f.recs[1].Run += 2 * ms
 	slices.Reverse(f.recs)
 	s, err := c.Collect(context.Background(), time.Second)
 	if err != nil {
