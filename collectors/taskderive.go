@@ -151,5 +151,5 @@ func (t *Tasks) process(r *taskRec, d *procDelta) {
 // name, the death of the parent PPID, setuid UID, renice Nice.
 func (r *taskRec) sameInfo() bool {
 	i := r.info
-	return i != nil && i.PPID == r.PPID && i.UID == r.UID && i.Nice == r.Nice && i.Comm.raw == string(r.name())
+	return i != nil && i.PPID == r.PPID && i.UID == r.UID && i.Nice == r.Nice && i.Comm.s == string(r.name())
 }
