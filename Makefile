@@ -26,6 +26,9 @@ CLANG_FORMAT  := clang-format-19
 GO_FILES = $(shell git ls-files --cached --others --exclude-standard '*.go' | grep -v _bpfel)
 C_FILES  = $(shell git ls-files --cached --others --exclude-standard '*.c' '*.h')
 
+# The packages come first, and two cores are busy anyway.
+.NOTPARALLEL:
+
 .PHONY: build
 build: ## build ./bpf60, static, with the BPF objects inside
 	$(BUILD) -o bpf60 .
@@ -94,6 +97,15 @@ test-deps: ## install what the tests need (Debian packages, as root)
 .PHONY: bench
 bench: test-deps ## measure against the budgets, as ratios beside other tools
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+
+FUZZTIME ?= 5s
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (5s)
+	@for dir in $$(grep -rl --include='*_test.go' '^func Fuzz' . | xargs -n1 dirname | sort -u); do \
+		for f in $$(sed -n 's/^func \(Fuzz[A-Za-z]*\).*/\1/p' $$dir/*_test.go); do \
+			echo "$$dir $$f"; $(GO) test -run '^$$' -fuzz "^$$f\$$" -fuzztime $(FUZZTIME) $$dir; \
+		done; \
+	done
 
 .PHONY: install
 install: build ## install into PREFIX (/usr/local)

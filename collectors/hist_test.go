@@ -67,6 +67,7 @@ func TestHistQuantile(t *testing.T) {
 		"one":                   {hist(0, 4, 1), 0.5, 4, 4},
 		"one, all":              {hist(0, 4, 1), 1, 4, 4},
 		"one, next to nothing":  {hist(0, 4, 1), 1e-12, 4, 4},
+		"one, no share":         {hist(0, 4, 1), 0, 4, 4},
 		"two, the middle":       {hist(0, 2, 1, 7, 1), 0.5, 2, 7},
 		"two, past it":          {hist(0, 2, 1, 7, 1), 0.51, 7, 7},
 		"p99 of 100":            {hist(0, 3, 99, 20, 1), 0.99, 3, 20},

@@ -200,28 +200,38 @@ func clean(s string) string { return Clean(RawString(s)).String() }
 // initialPIDNamespace is what the kernel calls the PID namespace it boots with (PROC_PID_INIT_INO).
 const initialPIDNamespace = "pid:[4026531836]"
 
-// virtual says what the host runs in. gopsutil knows the common hypervisors and containers by
-// their marks; the CPU's hypervisor bit and the PID namespace catch the others.
+// virtual says what the host runs in. gopsutil knows the common hypervisors and containers.
 func virtual(ctx context.Context, fs FS) (name string, container bool) {
 	ctx = context.WithValue(ctx, common.EnvKey, common.EnvMap{common.HostProcEnvKey: fs.root})
+	var guest string
 	if system, role, err := host.VirtualizationWithContext(ctx); err == nil && role == "guest" {
-		name = clean(system)
+		guest = clean(system)
 	}
-	switch name {
+	ns, err := os.Readlink(fs.path("self/ns/pid"))
+	if err != nil {
+		ns = ""
+	}
+	// The flags of the first CPU stand in the first 4 KiB, and reading all of 256 takes long.
+	cpu, err := fs.readSome("cpuinfo", 4096)
+	return inWhat(guest, ns, err == nil && bytes.Contains(cpu, []byte(" hypervisor")))
+}
+
+// inWhat judges three marks: what gopsutil takes the host for, the PID namespace ("" if unknown),
+// and the CPU's hypervisor bit. The namespace is the kernel's own word: a root file system that
+// was made from a container's image keeps its marks on a machine of its own.
+func inWhat(guest, ns string, hypervisor bool) (name string, container bool) {
+	switch guest {
 	case "docker", "lxc", "rkt", "openvz", "linux-vserver":
-		container = true
-	}
-	if ns, err := os.Readlink(fs.path("self/ns/pid")); err == nil && ns != initialPIDNamespace {
-		container = true
-		if name == "" {
-			name = "container"
+		if ns != initialPIDNamespace {
+			return guest, true
 		}
+		guest = ""
 	}
-	if name == "" {
-		// The flags of the first CPU stand in the first 4 KiB, and reading all of 256 takes long.
-		if b, err := fs.readSome("cpuinfo", 4096); err == nil && bytes.Contains(b, []byte(" hypervisor")) {
-			name = "vm"
-		}
+	switch {
+	case ns != "" && ns != initialPIDNamespace:
+		return "container", true
+	case guest == "" && hypervisor:
+		return "vm", false
 	}
-	return name, container
+	return guest, false
 }

@@ -174,15 +174,22 @@ func (c *taskCollector) derive(boot uint64, now time.Duration) *Tasks {
 	if !c.begun {
 		c.prev, c.last = nil, now
 	}
-	byPID := func(a, b taskRec) int { return cmp.Compare(a.PID, b.PID) }
-	if !slices.IsSortedFunc(c.cur, byPID) { // both sources list in order, and promise nothing
-		slices.SortFunc(c.cur, byPID)
-	}
+	sortByPID(c.cur)
 	t := deriveTasks(c.prev, c.cur, c.boot, Span{c.last, now})
 	t.Source = c.scanners[c.use].Source()
 	c.prev, c.cur = c.cur, c.prev
 	c.boot, c.last, c.begun = boot, now, true
 	return t
+}
+
+// sortByPID sorts what both scanners list in order already, and promise nowhere.
+func sortByPID(recs []taskRec) {
+	for i := 1; i < len(recs); i++ {
+		if recs[i-1].PID > recs[i].PID {
+			slices.SortFunc(recs, func(a, b taskRec) int { return cmp.Compare(a.PID, b.PID) })
+			return
+		}
+	}
 }
 
 func (c *taskCollector) Probes() []Probe {
@@ -210,7 +217,7 @@ func (c *taskCollector) Probes() []Probe {
 
 // explain takes reason and remedy from err.
 func (p *Probe) explain(err error) {
-	p.Reason = clean(err.Error())
+	p.Reason, p.Remedy = clean(err.Error()), ""
 	if need, ok := errors.AsType[*NeedError](err); ok {
 		p.Reason, p.Remedy = "needs "+need.Need, need.Remedy
 	}

@@ -3,9 +3,8 @@
 package collectors
 
 import (
-	"cmp"
 	"math"
-	"slices"
+	"sort"
 	"time"
 )
 
@@ -41,14 +40,17 @@ func deriveTasks(prev, cur []taskRec, prevBoot uint64, span Span) *Tasks {
 		}
 		var was *taskRec
 		if j < len(prev) && prev[j].PID == r.PID {
-			if prev[j].Start == r.Start {
+			if prev[j].TGID == r.TGID && prev[j].Start == r.Start {
 				was = &prev[j]
 			} else {
 				gone(cur, deltas, &prev[j])
 			}
 			j++
 		}
-		l := leader(cur, r.TGID, r.Start)
+		l := i
+		if r.PID != r.TGID {
+			l = leader(cur, r.TGID, r.Start)
+		}
 		if l < 0 {
 			continue // its leader went while we looked: the process ends
 		}
@@ -78,8 +80,8 @@ func deriveTasks(prev, cur []taskRec, prevBoot uint64, span Span) *Tasks {
 
 // leader is the index of the leader of a process, -1 if it is not there.
 func leader(recs []taskRec, tgid int32, start uint64) int {
-	i, ok := slices.BinarySearchFunc(recs, tgid, func(r taskRec, id int32) int { return cmp.Compare(r.PID, id) })
-	if !ok || recs[i].TGID != tgid || recs[i].Start != start {
+	i := sort.Search(len(recs), func(i int) bool { return recs[i].PID >= tgid })
+	if i == len(recs) || recs[i].PID != tgid || recs[i].TGID != tgid || recs[i].Start != start {
 		return -1
 	}
 	return i
@@ -149,5 +151,5 @@ func (t *Tasks) process(r *taskRec, d *procDelta) {
 // name, the death of the parent PPID, setuid UID, renice Nice.
 func (r *taskRec) sameInfo() bool {
 	i := r.info
-	return i != nil && i.PPID == r.PPID && i.UID == r.UID && i.Nice == r.Nice && i.Comm.raw == string(r.name())
+	return i != nil && i.PPID == r.PPID && i.UID == r.UID && i.Nice == r.Nice && i.Comm.s == string(r.name())
 }

@@ -43,11 +43,11 @@ type knownProc struct {
 // scan asks for a share of them.
 const knownRounds = 32
 
-// asleep says that the process has only to be looked at if it has run since: it has one thread,
-// which had left the CPU. Others may change its priority or parent meanwhile, which is seen late,
-// and that it is runnable again is seen when it runs.
-func (k *knownProc) asleep() bool {
-	return k.rec.Threads == 1 && k.rec.State != 'R' && k.rec.State != 'D' && k.sched.Run > 0
+// unmoved says that there is nothing new about the process while its schedstat stays the same: it
+// has one thread, and to change its state that one has to run. (A thread in D may be woken without.)
+// What others change meanwhile, its priority or parent, is seen late.
+func (k *knownProc) unmoved(now schedStat) bool {
+	return k.rec.Threads == 1 && k.rec.State != 'D' && k.sched == now && now.Run > 0
 }
 
 // newProcScanner returns the scanner of last resort.
@@ -149,7 +149,7 @@ func (p *procScanner) process(pid int32, r *taskRec) (bool, error) {
 	if err != nil {
 		return false, err
 	}
-	if due || !k.asleep() || sched != k.sched {
+	if due || !k.unmoved(sched) {
 		if ok, err = p.stat(pid, sched, due, &k.rec); !ok {
 			return false, err
 		}
@@ -168,7 +168,7 @@ func (p *procScanner) stat(pid int32, sched schedStat, due bool, rec *taskRec) (
 		return false, tolerate(err)
 	}
 	var s pidStat
-	if parsePIDStat(b, &s) != nil || s.PID != pid {
+	if parsePIDStat(b, &s) != nil {
 		return false, nil // cut off by its end
 	}
 	r := taskRec{

@@ -3,7 +3,20 @@
 package collectors
 
 import (
+	"context"
 	"encoding/binary"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/shirou/gopsutil/v3/process"
+	"golang.org/x/sys/unix"
 )
 
 // dirents is what getdents64 returns for a directory of such names.
@@ -16,4 +29,251 @@ func dirents(names ...string) (b []byte) {
 		b = append(b, entry...)
 	}
 	return b
+}
+
+func TestNextPID(t *testing.T) {
+	tests := map[string]struct {
+		in   []byte
+		want []int32
+	}{
+		"mixed":     {dirents(".", "..", "1", "self", "4711", "12x", "-5", "0", "sys"), []int32{1, 4711}},
+		"too large": {dirents("2147483648", "2147483647"), []int32{2147483647}},
+		"cut off":   {dirents("1", "22")[:30], []int32{1}},
+		"no length": {make([]byte, 64), nil},
+		"empty":     {nil, nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var got []int32
+			for b := tt.in; len(b) > 0; {
+				var pid int32
+				if pid, b = nextPID(b); pid != 0 {
+					got = append(got, pid)
+				}
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Errorf("PIDs (-want +got):\n%s", diff)
+			}
+		})
+	}
+}
+
+// openProc opens a scanner that is closed with the test.
+func openProc(t testing.TB, root string) *procScanner {
+	t.Helper()
+	p := newProcScanner(NewFS(root))
+	if err := p.Open(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := p.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return p
+}
+
+func scan(t testing.TB, p *procScanner) []taskRec {
+	t.Helper()
+	recs, err := p.Scan(context.Background(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	slices.SortFunc(recs, func(a, b taskRec) int { return int(a.PID - b.PID) })
+	return recs
+}
+
+func TestProcScanFixture(t *testing.T) {
+	got := scan(t, openProc(t, fixture))
+	want := []taskRec{
+		{PID: 1, TGID: 1, Start: 310e6, Run: 10560e6, Wait: 10454073, Threads: 12, State: 'S', Comm: comm("systemd")},
+		{PID: 2, TGID: 2, Start: 310e6, Run: 7756062, Wait: 11161816, Threads: 1, State: 'S', Kernel: true, Comm: comm("kthreadd")},
+		{PID: 4, TGID: 4, PPID: 2, Start: 310e6, Threads: 1, Nice: -20, State: 'I', Kernel: true, Comm: comm("kworker/R-rcu_gp")},
+		{PID: 4711, TGID: 4711, PPID: 1, Start: 3219370e6, Run: 80e6, Wait: 1262381, Threads: 3, State: 'S', Comm: comm("\x1b]0;P\n) S 1)")},
+	}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(taskRec{})); diff != "" {
+		t.Errorf("Scan (-want +got):\n%s", diff)
+	}
+}
+
+// procTree makes a tree of processes that a test can change.
+type procTree struct {
+	t    testing.TB
+	root string
+}
+
+func (p procTree) write(name, text string) {
+	p.t.Helper()
+	path := filepath.Join(p.root, name)
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		p.t.Fatal(err)
+	}
+	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
+		p.t.Fatal(err)
+	}
+}
+
+func (p procTree) process(pid int, state, start, sched string) {
+	p.t.Helper()
+	dir := strconv.Itoa(pid)
+	p.write(dir+"/stat", dir+" (x) "+state+" 1 7 7 0 -1 0 9 9 9 9 1 1 9 9 20 0 1 0 "+start+" 4096 1 2\n")
+	p.write(dir+"/schedstat", sched)
+	p.write(dir+"/status", "Name:\tx\nUid:\t1000\t0\t0\t0\n")
+}
+
+func TestProcScanChanges(t *testing.T) {
+	tree := procTree{t, t.TempDir()}
+	const pid, sched = 100, "30000000 5 1\n"
+	tree.process(pid, "S", "50", sched)
+	first := taskRec{PID: pid, TGID: pid, PPID: 1, UID: 1000, Start: 500e6, Run: 30e6, Wait: 5, Threads: 1, State: 'S', Comm: comm("x")}
+	with := func(change func(*taskRec)) []taskRec {
+		r := first
+		change(&r)
+		return []taskRec{r}
+	}
+	steps := []struct {
+		name   string
+		change func()
+		want   []taskRec
+	}{
+		{"first", func() {}, []taskRec{first}},
+		{"asleep", func() {}, []taskRec{first}},
+		{"ran", func() { tree.process(pid, "D", "50", "31000000 6 2\n") }, with(func(r *taskRec) { r.Run, r.Wait, r.State = 31e6, 6, 'D' })},
+		{"woken, but not run yet", func() { tree.process(pid, "R", "50", "31000000 6 2\n") }, with(func(r *taskRec) { r.Run, r.Wait, r.State = 31e6, 6, 'R' })},
+		{"PID reused", func() { tree.process(pid, "S", "60", "1000 7 1\n"); tree.write("100/status", "Uid:\t5\n") }, with(func(r *taskRec) { r.Start, r.Run, r.Wait, r.UID = 600e6, 20e6, 7, 5 })},
+		{"no schedstat", func() { os.Remove(filepath.Join(tree.root, "100/schedstat")) }, with(func(r *taskRec) { r.Start, r.Run, r.Wait, r.UID = 600e6, 20e6, 0, 5 })},
+		{"cut off by its end", func() { tree.write("100/stat", "100 (x) S 1") }, []taskRec{}},
+		{"gone", func() { os.RemoveAll(filepath.Join(tree.root, "100")) }, []taskRec{}},
+	}
+	p := openProc(t, tree.root)
+	for _, s := range steps {
+		s.change()
+		got := scan(t, p)
+		if diff := cmp.Diff(s.want, append([]taskRec{}, got...), cmp.AllowUnexported(taskRec{})); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", s.name, diff)
+		}
+	}
+	if len(p.known) != 0 {
+		t.Errorf("the scanner still knows %d processes, want none", len(p.known))
+	}
+}
+
+// TestProcScanSlowChanges holds that what a sleeping process does not do itself is seen too.
+func TestProcScanSlowChanges(t *testing.T) {
+	tree := procTree{t, t.TempDir()}
+	tree.process(100, "S", "50", "30000000 5 1\n")
+	p := openProc(t, tree.root)
+	scan(t, p)
+	tree.process(100, "Z", "50", "30000000 5 1\n")
+	seen := -1
+	for i := range 2 * knownRounds {
+		if scan(t, p)[0].State == 'Z' {
+			seen = i
+			break
+		}
+	}
+	if seen < 0 || seen >= knownRounds {
+		t.Errorf("seen after %d scans, want less than %d", seen, knownRounds)
+	}
+}
+
+func TestProcScanErrors(t *testing.T) {
+	if err := newProcScanner(NewFS(t.TempDir() + "/none")).Open(context.Background()); !errors.Is(err, unix.ENOENT) {
+		t.Errorf("Open of no directory = %v, want ENOENT", err)
+	}
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := openProc(t, fixture).Scan(ctx, nil); !errors.Is(err, context.Canceled) {
+		t.Errorf("Scan after the end = %v, want Canceled", err)
+	}
+	for _, err := range []error{unix.EMFILE, unix.ENFILE, unix.ENOMEM} {
+		if got := tolerate(err); !errors.Is(got, err) {
+			t.Errorf("tolerate(%v) = %v, want the same", err, got)
+		}
+	}
+	for _, err := range []error{unix.ENOENT, unix.ESRCH, unix.EACCES, errFormat} {
+		if got := tolerate(err); got != nil {
+			t.Errorf("tolerate(%v) = %v, want nil", err, got)
+		}
+	}
+	if p := openProc(t, t.TempDir()).Probe(); p.Remedy != "run as root" {
+		t.Errorf("without PID 1 the probe says %+v, want that processes are hidden", p)
+	}
+}
+
+// TestProcScanHost reads the real /proc, and looks for ourselves and for a child.
+func TestProcScanHost(t *testing.T) {
+	child := exec.Command("sleep", "60")
+	if err := child.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = child.Process.Kill(); _ = child.Wait() }()
+	p := openProc(t, "")
+	before := bootNs()
+	var self, kid *taskRec
+	recs := scan(t, p)
+	for i := range recs {
+		switch int(recs[i].PID) {
+		case os.Getpid():
+			self = &recs[i]
+		case child.Process.Pid:
+			kid = &recs[i]
+		}
+	}
+	if self == nil || kid == nil {
+		t.Fatalf("of %d processes, ourselves: %v, our child: %v", len(recs), self, kid)
+	}
+	if self.Run == 0 || self.Threads < 2 || self.UID != uint32(os.Getuid()) || self.Kernel {
+		t.Errorf("ourselves = %+v", self)
+	}
+	if kid.PPID != int32(os.Getpid()) || kid.Start > before || before-kid.Start > uint64(10*time.Second) {
+		t.Errorf("our child = %+v, at %d ns since boot", kid, before)
+	}
+}
+
+// BenchmarkTaskScan sets our scan beside gopsutil's way to the same columns.
+func BenchmarkTaskScan(b *testing.B) {
+	var own float64 // ns a process
+	b.Run("own", func(b *testing.B) {
+		p := openProc(b, "")
+		recs := scan(b, p)
+		b.ReportAllocs()
+		for b.Loop() {
+			var err error
+			if recs, err = p.Scan(context.Background(), recs[:0]); err != nil {
+				b.Fatal(err)
+			}
+		}
+		own = perProcess(b, len(recs))
+	})
+	b.Run("gopsutil", func(b *testing.B) {
+		b.ReportAllocs()
+		n := 0
+		for b.Loop() {
+			all, err := process.Processes()
+			if err != nil {
+				b.Fatal(err)
+			}
+			n = len(all)
+			for _, p := range all {
+				_, _ = p.Times()
+				_, _ = p.Name()
+				_, _ = p.Ppid()
+				_, _ = p.Status()
+				_, _ = p.Uids()
+				_, _ = p.NumThreads()
+				_, _ = p.Nice()
+			}
+		}
+		if per := perProcess(b, n); own > 0 {
+			b.ReportMetric(per/own, "x-own")
+		}
+	})
+}
+
+func perProcess(b *testing.B, n int) float64 {
+	per := float64(b.Elapsed().Nanoseconds()) / float64(b.N) / float64(n)
+	b.ReportMetric(per, "ns/process")
+	b.ReportMetric(float64(n), "processes")
+	return per
 }

@@ -13,23 +13,22 @@ import (
 
 // Raw is text that others chose: process names, arguments, paths, cgroup and interface names,
 // kernel messages. It cannot be shown; Clean makes the Safe text that views and reports accept.
-// Its field is not called as that of Safe, or a plain conversion would turn one into the other.
-type Raw struct{ raw string }
+type Raw struct{ s string }
 
 // RawString marks s as chosen by others.
 func RawString(s string) Raw { return Raw{s} }
 
 // Bytes returns the bytes as they came, for matching and recording, never for showing.
-func (r Raw) Bytes() string { return r.raw }
+func (r Raw) Bytes() string { return r.s }
 
 // MarshalJSON writes the text as a string if it survives that, else as {"hex":"…"}.
 func (r Raw) MarshalJSON() ([]byte, error) {
-	if utf8.ValidString(r.raw) {
-		return json.Marshal(r.raw)
+	if utf8.ValidString(r.s) {
+		return json.Marshal(r.s)
 	}
 	return json.Marshal(struct {
 		Hex string `json:"hex"`
-	}{hex.EncodeToString([]byte(r.raw))})
+	}{hex.EncodeToString([]byte(r.s))})
 }
 
 // UnmarshalJSON reads what MarshalJSON wrote.
@@ -43,32 +42,33 @@ func (r *Raw) UnmarshalJSON(b []byte) error {
 		if err != nil {
 			return fmt.Errorf("reading raw text: %w", err)
 		}
-		r.raw = string(s)
+		r.s = string(s)
 		return nil
 	}
-	return json.Unmarshal(b, &r.raw)
+	return json.Unmarshal(b, &r.s)
 }
 
-// Safe is text that can do nothing to a terminal. Only Clean makes it from what others chose.
-type Safe struct{ s string }
+// Safe is text that can do nothing to a terminal. Only Clean makes it from what others chose. Its
+// field is not called as that of Raw, or a plain conversion would turn one into the other.
+type Safe struct{ text string }
 
 // String returns the text.
-func (s Safe) String() string { return s.s }
+func (s Safe) String() string { return s.text }
 
 // MarshalText writes the text.
-func (s Safe) MarshalText() ([]byte, error) { return []byte(s.s), nil }
+func (s Safe) MarshalText() ([]byte, error) { return []byte(s.text), nil }
 
 // Clean escapes everything in r that is not a printable character: control characters, C1,
 // bidirectional controls, invisible and combining characters, and bytes that are not UTF-8.
 // They are shown as \x1b or \u202e, not dropped: whoever looks must see that a name is hostile.
 // A tab becomes a space. Clean is idempotent.
 func Clean(r Raw) Safe {
-	for i := 0; i < len(r.raw); i++ {
-		if c := r.raw[i]; c < 0x20 || c >= 0x7f {
-			return Safe{escape(r.raw, i)}
+	for i := 0; i < len(r.s); i++ {
+		if c := r.s[i]; c < 0x20 || c >= 0x7f {
+			return Safe{escape(r.s, i)}
 		}
 	}
-	return Safe{r.raw}
+	return Safe{r.s}
 }
 
 // escape copies s[:from], which is plain ASCII, and escapes the rest.
