@@ -4,6 +4,7 @@ package bpf
 
 import (
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 	"unsafe"
@@ -87,6 +88,25 @@ func storm(t testing.TB, cpu, n int) {
 func nap(d time.Duration) {
 	ts := unix.NsecToTimespec(int64(d))
 	_, _, _ = unix.RawSyscall(unix.SYS_NANOSLEEP, uintptr(unsafe.Pointer(&ts)), 0, 0)
+}
+
+// spin keeps the CPU, also from Go's scheduler: it takes the processor of a thread that runs for 10 ms
+// at the next function's entry, and a nosplit function has none.
+//
+//go:nosplit
+func spin(d time.Duration) {
+	var ts unix.Timespec
+	end := int64(0)
+	for {
+		syscall.RawSyscall(unix.SYS_CLOCK_GETTIME, unix.CLOCK_MONOTONIC, uintptr(unsafe.Pointer(&ts)), 0)
+		now := ts.Sec*1e9 + ts.Nsec
+		if end == 0 {
+			end = now + int64(d)
+		}
+		if now >= end {
+			return
+		}
+	}
 }
 
 // timers makes n threads sleep a millisecond at a time.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
@@ -26,6 +27,7 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "starting again with", calm+":", unix.Exec("/proc/self/exe", os.Args, env))
 		os.Exit(1)
 	}
+	runtime.GOMAXPROCS(16) // the threads of the loads keep theirs
 	if world := os.Getenv(worldEnv); world != "" {
 		if err := enter(strings.Split(world, ",")); err != nil {
 			fmt.Fprintln(os.Stderr, "making the test's world:", err)

@@ -88,9 +88,11 @@ func TestEveryProgramAttaches(t *testing.T) {
 	}
 }
 
-// TestForcedWakeups makes a thread wait 40 ms for its CPU 23 times, behind a real-time thread.
+// TestForcedWakeups makes a thread wait 36 ms for its CPU 23 times. Both threads are real-time and of
+// the same priority, so that no third and no preemption comes between; and the whole is shorter than
+// the kernel lets such threads starve others (sched_rt_runtime_us).
 func TestForcedWakeups(t *testing.T) {
-	const n, hold = 23, 40 * time.Millisecond
+	const n, hold = 23, 36 * time.Millisecond
 	k := need(t)
 	s, w := openSched(t, k, ByStamp), openWake(t, k)
 	tasks, err := OpenTasks(k)
@@ -103,7 +105,7 @@ func TestForcedWakeups(t *testing.T) {
 
 	ping, pong := newPipe(t), newPipe(t)
 	tid := make(chan int, 1)
-	sleeper := onCPU(t, cpu, false, func() {
+	sleeper := onCPU(t, cpu, true, func() {
 		tid <- syscall.Gettid()
 		for range n {
 			ping.get()
@@ -113,16 +115,13 @@ func TestForcedWakeups(t *testing.T) {
 	})
 	before, wakeBefore := readSched(t, s)[cpu], readWakes(t, w)[cpu]
 	id := <-tid
+	for !asleep(id) {
+		time.Sleep(time.Millisecond)
+	}
 	hog := onCPU(t, cpu, true, func() {
 		for range n {
-			// It must sleep to be woken, and must not starve so long that the kernel lets it run
-			// all the same (sched_rt_runtime_us, the fair server).
-			for nap(20 * time.Millisecond); !asleep(id); {
-				nap(time.Millisecond)
-			}
 			ping.put() // wakes the sleeper, which cannot run
-			for start := time.Now(); time.Since(start) < hold; {
-			}
+			spin(hold)
 			pong.get()
 		}
 	})
@@ -391,13 +390,9 @@ func TestQueueSamples(t *testing.T) {
 	cpu := cpus[len(cpus)-1]
 	before := readSched(t, s)[cpu]
 	stop := time.Now().Add(2 * time.Second)
-	spin := func() {
-		for time.Now().Before(stop) {
-		}
-	}
 	var done []<-chan struct{}
 	for range 4 {
-		done = append(done, onCPU(t, cpu, false, spin))
+		done = append(done, onCPU(t, cpu, false, func() { spin(time.Until(stop)) }))
 	}
 	for _, d := range done {
 		<-d
