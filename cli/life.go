@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"fmt"
+	"os"
+	"runtime/debug"
+	"sync"
+	"syscall"
+	"time"
+)
+
+// How long things may take at the end before they are left behind.
+const (
+	quitGrace = time.Second     // the program, from the first reason to end until it has returned
+	stopGrace = 2 * time.Second // everything else, after it
+)
+
+// ending is why the dashboard ends.
+type ending struct {
+	code    int
+	message string // for stderr, once the terminal is back; "" for none
+}
+
+func bySignal(s os.Signal) ending {
+	n, _ := s.(syscall.Signal)
+	return ending{code: exitSignal + int(n)}
+}
+
+// byHangup is the end of a terminal that went away without a signal that we saw.
+func byHangup() ending { return bySignal(syscall.SIGHUP) }
+
+func byPanic(r any, stack []byte) ending {
+	return ending{
+		code:    exitInternal,
+		message: fmt.Sprintf("bpf60: internal error: %v\n\n%s", r, stack),
+	}
+}
+
+// life ends the dashboard: for the first reason that comes up, by asking the program, and after
+// quitGrace without it, because a terminal that takes no output holds Bubble Tea's loop for ever.
+type life struct {
+	ask   func()       // asks the program to end; may block
+	force func(ending) // ends the process; returns only in tests
+
+	mu     sync.Mutex
+	first  *ending
+	ending chan struct{} // closed with the first reason
+	over   chan struct{} // closed when the program has returned
+}
+
+func newLife() *life {
+	return &life{ending: make(chan struct{}), over: make(chan struct{})}
+}
+
+// end gives a reason to end. It does not block and may be called from anywhere, often.
+func (l *life) end(e ending) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.first != nil {
+		return
+	}
+	l.first = &e
+	close(l.ending)
+	go l.ask()
+	go func() {
+		t := time.NewTimer(quitGrace)
+		defer t.Stop()
+		select {
+		case <-l.over:
+		case <-t.C:
+			l.force(e)
+		}
+	}()
+}
+
+// returned says that the program has returned and the terminal is back. It tells why.
+func (l *life) returned() (ending, bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	select {
+	case <-l.over:
+	default:
+		close(l.over)
+	}
+	if l.first == nil {
+		return ending{}, false
+	}
+	return *l.first, true
+}
+
+// run calls f and ends the dashboard if it panics. Every goroutine of ours runs in it: a panic
+// that nobody recovers would leave the terminal raw.
+func (l *life) run(f func()) {
+	defer func() {
+		if r := recover(); r != nil {
+			l.end(byPanic(r, debug.Stack()))
+		}
+	}()
+	f()
+}
