@@ -46,6 +46,7 @@ type life struct {
 
 	mu     sync.Mutex
 	first  *ending
+	forced bool          // force has been called and owns the rest
 	ending chan struct{} // closed with the first reason
 	over   chan struct{} // closed when the program has returned
 }
@@ -70,24 +71,40 @@ func (l *life) end(e ending) {
 		select {
 		case <-l.over:
 		case <-t.C:
-			l.force(e)
+			l.mu.Lock()
+			l.forced = !isClosed(l.over)
+			forced := l.forced
+			l.mu.Unlock()
+			if forced {
+				l.force(e)
+			}
 		}
 	}()
 }
 
-// returned says that the program has returned and the terminal is back. It tells why.
+// returned says that the program has returned and the terminal is back. It tells why. It does not
+// return once force has begun: that frees the program from a stalled write, and two would end.
 func (l *life) returned() (ending, bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	select {
-	case <-l.over:
-	default:
-		close(l.over)
+	if l.forced {
+		l.mu.Unlock()
+		select {}
 	}
+	close(l.over)
 	if l.first == nil {
 		return ending{}, false
 	}
 	return *l.first, true
+}
+
+func isClosed(c chan struct{}) bool {
+	select {
+	case <-c:
+		return true
+	default:
+		return false
+	}
 }
 
 // run calls f and ends the dashboard if it panics. Every goroutine of ours runs in it: a panic

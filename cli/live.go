@@ -5,6 +5,7 @@ package cli
 import (
 	"context"
 	"errors"
+	"fmt"
 	"os"
 	"os/signal"
 	"strings"
@@ -106,18 +107,20 @@ func (c *commands) live(o options) error {
 	e, asked := l.returned()
 	cancel()
 	hung := !within(stopGrace, group.Wait)
-	for _, line := range kept.unwritten(stopGrace) {
-		c.complain("%s", line)
+	var last strings.Builder
+	last.WriteString(lines(kept.unwritten(stopGrace)))
+	if hung {
+		fmt.Fprintf(&last, "bpf60: measuring did not stop within %v; it ends with the process\n", stopGrace)
+	} else if sourceErr != nil && !errors.Is(sourceErr, context.Canceled) && e.message == "" {
+		fmt.Fprintf(&last, "bpf60: %v\n", sourceErr)
 	}
-	switch {
-	case hung:
-		c.complain("measuring did not stop within %v; it ends with the process", stopGrace)
-	case sourceErr != nil && !errors.Is(sourceErr, context.Canceled) && e.message == "":
-		c.complain("%v", sourceErr)
+	last.WriteString(e.message)
+	// The terminal is back, but it may still take nothing.
+	if !writeWithin(c.stderr, last.String(), quitGrace) {
+		tty.force(last.String())
 	}
 	switch {
 	case asked:
-		_, _ = c.stderr.WriteString(e.message)
 		c.code = e.code
 		return nil
 	case errors.Is(err, errGone):
@@ -154,9 +157,7 @@ func lines(list []string) string {
 // to live for.
 func (c *commands) watch(l *life, d *suspender) (stop func()) {
 	sigs := make(chan os.Signal, 4) // more than one can come before the first is read
-	signal.Notify(sigs, endSignals()...)
-	d.stops = sigs
-	signal.Notify(sigs, syscall.SIGTSTP)
+	signal.Notify(sigs, append(endSignals(), syscall.SIGTSTP)...)
 	done := make(chan struct{})
 	go l.run(func() {
 		for {

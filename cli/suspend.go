@@ -7,8 +7,10 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+	"unsafe"
 
 	tea "github.com/charmbracelet/bubbletea"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -29,7 +31,6 @@ type suspender struct {
 	program *tea.Program
 	mouse   bool
 	in      *os.File
-	stops   chan os.Signal // where SIGTSTP is delivered
 }
 
 // filter sees every message before the model does, on the goroutine of Bubble Tea's loop.
@@ -56,16 +57,15 @@ func (d *suspender) suspend() bool {
 	signal.Notify(cont, syscall.SIGCONT)
 	defer signal.Stop(cont)
 
-	// Our handler would swallow the signal; the whole group gets it, as from the terminal's key.
-	signal.Reset(syscall.SIGTSTP)
-	_ = syscall.Kill(0, syscall.SIGTSTP)
-	t := time.NewTimer(stopWait)
-	defer t.Stop()
-	select {
-	case <-cont:
-	case <-t.C:
-	}
-	signal.Notify(d.stops, syscall.SIGTSTP)
+	withDefault(syscall.SIGTSTP, func() {
+		_ = syscall.Kill(0, syscall.SIGTSTP) // the whole group, as from the terminal's key
+		t := time.NewTimer(stopWait)
+		defer t.Stop()
+		select {
+		case <-cont:
+		case <-t.C:
+		}
+	})
 
 	poll := time.NewTicker(foregroundPoll)
 	defer poll.Stop()
@@ -79,4 +79,28 @@ func (d *suspender) suspend() bool {
 		}
 	}
 	return d.program.RestoreTerminal() == nil
+}
+
+// sigaction is the kernel's struct for rt_sigaction, the same on amd64 and arm64.
+type sigaction struct {
+	handler  uintptr
+	flags    uint64
+	restorer uintptr
+	mask     uint64
+}
+
+// withDefault runs f while a signal has its default effect. Package os/signal cannot do that: the
+// runtime keeps its handler after Stop and Reset, and then the signal has no effect at all.
+func withDefault(s syscall.Signal, f func()) {
+	const sigsetSize = 8
+	set := func(act, old *sigaction) bool {
+		_, _, errno := unix.RawSyscall6(unix.SYS_RT_SIGACTION, uintptr(s),
+			uintptr(unsafe.Pointer(act)), uintptr(unsafe.Pointer(old)), sigsetSize, 0, 0)
+		return errno == 0
+	}
+	var old sigaction
+	if set(&sigaction{}, &old) {
+		defer set(&old, nil)
+	}
+	f()
 }

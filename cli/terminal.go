@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"strings"
@@ -80,20 +81,50 @@ func foreground(fd uintptr) bool {
 	return err != nil || group == unix.Getpgrp()
 }
 
-// writeNow writes what fits and drops the rest.
+// writeNow writes what fits and drops the rest. A write of ours that was blocked until now holds the
+// kernel's lock on the terminal for a moment more; hence several tries.
 func writeNow(f *os.File, s string) {
-	if again, err := reopen(f); err == nil {
-		_, _ = unix.Write(again, []byte(s))
-		unix.Close(again)
-		return
+	const (
+		tries = 20
+		pause = 5 * time.Millisecond
+	)
+	fd, err := reopen(f)
+	if err == nil {
+		defer unix.Close(fd)
+	} else {
+		// It cannot be opened a second time (su leaves the terminal with its first owner). The flag is
+		// shared with whoever started us, hence on for this one call.
+		fd = int(f.Fd())
+		if unix.SetNonblock(fd, true) != nil {
+			return
+		}
+		defer func() { _ = unix.SetNonblock(fd, false) }()
 	}
-	// It cannot be opened a second time (su leaves the terminal with its first owner). The flag is
-	// shared with whoever started us, hence on for this one call.
-	fd := int(f.Fd())
-	if unix.SetNonblock(fd, true) == nil {
-		_, _ = unix.Write(fd, []byte(s))
-		_ = unix.SetNonblock(fd, false)
+	for range tries {
+		if _, err := unix.Write(fd, []byte(s)); !errors.Is(err, unix.EAGAIN) {
+			return
+		}
+		time.Sleep(pause)
 	}
+}
+
+// writeWithin writes s and says whether that was done within d. On a terminal it leaves no blocked
+// write behind, which would lock out everybody else's.
+func writeWithin(f *os.File, s string, d time.Duration) bool {
+	if s == "" {
+		return true
+	}
+	if term.IsTerminal(f.Fd()) {
+		if fd, err := reopen(f); err == nil {
+			again := os.NewFile(uintptr(fd), f.Name())
+			defer again.Close()
+			if again.SetWriteDeadline(time.Now().Add(d)) == nil {
+				_, err := again.WriteString(s)
+				return err == nil
+			}
+		}
+	}
+	return within(d, func() { _, _ = f.WriteString(s) })
 }
 
 // reopen opens the terminal behind f once more, so that it can be non-blocking for us alone.
