@@ -92,7 +92,13 @@ func newFakeSession(o options, scene []string) *fakeSession {
 	return s
 }
 
+// measuringLine is what the loud scene says on stderr once it measures.
+const measuringLine = "measuring\n"
+
 func (s *fakeSession) Run(ctx context.Context, emit func()) error {
+	if s.scene["loud"] {
+		fmt.Fprint(os.Stderr, measuringLine)
+	}
 	t := time.NewTicker(20 * time.Millisecond)
 	defer t.Stop()
 	for {

@@ -5,6 +5,7 @@ package cli
 import (
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -205,23 +206,31 @@ func (p *player) stall() {
 	p.mu.Lock()
 	p.paused = true
 	p.mu.Unlock()
-	fd, err := reopen(p.tty)
+	stuff(p.t, p.tty, func() bool {
+		p.mu.Lock()
+		defer p.mu.Unlock()
+		return p.parked
+	})
+}
+
+// stuff fills a terminal's buffer until the kernel takes nothing more and stopped is true.
+func stuff(t *testing.T, tty *os.File, stopped func() bool) {
+	t.Helper()
+	fd, err := reopen(tty)
 	if err != nil {
-		p.t.Fatal(err)
+		t.Fatal(err)
 	}
 	defer unix.Close(fd)
 	// The kernel moves what was written on in the background and then has room again for a while.
 	const enough = 20
 	fill, refused := make([]byte, 4096), 0
-	until(p.t, "the stall", func() bool {
+	until(t, "the stall", func() bool {
 		_, err := unix.Write(fd, fill)
 		refused++
 		if !errors.Is(err, unix.EAGAIN) {
 			refused = 0
 		}
-		p.mu.Lock()
-		defer p.mu.Unlock()
-		return refused >= enough && p.parked
+		return refused >= enough && stopped()
 	})
 }
 
@@ -324,4 +333,19 @@ func resize(t *testing.T, p *player, w, h int) {
 	if w > 0 && h > 0 {
 		p.screen.Resize(w, h)
 	}
+}
+
+// maxRSS is the most memory the program has held, in bytes.
+func maxRSS(t *testing.T, p *player) int {
+	t.Helper()
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.cmd.Process.Pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(status), "VmHWM:")
+	var kb int
+	if _, err := fmt.Sscan(rest, &kb); err != nil {
+		t.Fatal(err)
+	}
+	return kb << 10
 }
