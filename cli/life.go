@@ -13,8 +13,11 @@ import (
 
 // How long things may take at the end before they are left behind.
 const (
-	quitGrace = time.Second     // the program, from the first reason to end until it has returned
-	stopGrace = 2 * time.Second // everything else, after it
+	quitGrace = time.Second // the program, from the first reason to end until it has returned
+
+	// Everything else, after it. The source waits 2 s for its own parts and then names the one that
+	// hung; this is for a source that does not.
+	stopGrace = 2500 * time.Millisecond
 )
 
 // ending is why the dashboard ends.

@@ -5,7 +5,6 @@ package cli
 import (
 	"fmt"
 	"os"
-	"path/filepath"
 	"regexp"
 	"strings"
 	"syscall"
@@ -354,21 +353,5 @@ func TestSilentTerminal(t *testing.T) {
 			}
 			p.restored()
 		})
-	}
-}
-
-func TestBubbleTeaDebugFiles(t *testing.T) {
-	t.Parallel()
-	dir := t.TempDir()
-	p := start(t, play{scene: "idle", dir: dir, env: []string{"TEA_DEBUG=1", "TEA_TRACE=" + filepath.Join(dir, "trace")}})
-	p.see("ready")
-	p.send("U")
-	p.exit(soon)
-	left, err := os.ReadDir(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if len(left) > 0 {
-		t.Errorf("left in the directory: %v", left)
 	}
 }

@@ -64,10 +64,6 @@ func (c *commands) live(o options) error {
 		Warnings: o.Warnings,
 	})
 
-	// Bubble Tea opens files that these name, with our rights.
-	os.Unsetenv("TEA_DEBUG")
-	os.Unsetenv("TEA_TRACE")
-
 	l := newLife()
 	d := &suspender{life: l, mouse: o.Mouse, in: tty.in.File}
 	opts := []tea.ProgramOption{
