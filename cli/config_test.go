@@ -1,0 +1,299 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/spf13/cobra"
+	"golang.org/x/sys/unix"
+)
+
+func TestParse(t *testing.T) {
+	base := defaults()
+	with := func(f func(*options)) options { o := base; f(&o); return o }
+	tests := map[string]struct {
+		text     string
+		want     options
+		warnings []string // substrings, in order
+		err      string   // substring
+	}{
+		"empty": {want: base},
+		"all": {
+			text: `interval = "2s"
+theme = "light"
+color = "never"
+ascii = true
+mouse = false
+probes = ["-runqlat", "+cpudist"]
+[keys]
+quit = ["x"]`,
+			want: with(func(o *options) {
+				o.Interval, o.Theme, o.Color, o.ASCII, o.Mouse = 2*time.Second, "light", "never", true, false
+				o.Probes, o.Keys = []string{"-runqlat", "+cpudist"}, map[string][]string{"quit": {"x"}}
+			}),
+		},
+		"unknown keys": {
+			text: "# comment\ncolour = \"never\"\nascii = true\n\n[screen]\nwide = 1\n",
+			want: with(func(o *options) { o.ASCII = true }),
+			warnings: []string{
+				`2: unknown key "colour": use interval, theme, color, ascii, mouse, probes, [keys]`,
+				`5: unknown key "screen"`, `6: unknown key "screen.wide"`,
+			},
+		},
+		"impossible values": {
+			text: "interval = \"1ns\"\ntheme = \"pink\"\ncolor = \"some\"\nprobes = [\"runqlat\"]\nmouse = false\n",
+			want: with(func(o *options) { o.Mouse = false }),
+			warnings: []string{
+				`1: interval: "1ns" is no interval: use 100ms to 1m0s`, `2: theme: unknown theme "pink": use dark, light`,
+				`3: color: unknown value "some": use auto`, `4: probes: "runqlat" needs a sign`,
+			},
+		},
+		"unknown probe": {text: `probes = ["-foo"]`, want: base, warnings: []string{`1: probes: unknown probe "foo": use runqlat, cpudist`}},
+		"unknown key id": {
+			text:     "\n[keys]\nfly = [\"f\"]\n",
+			want:     with(func(o *options) { o.Keys = map[string][]string{"fly": {"f"}} }),
+			warnings: []string{`2: [keys]: unknown id "fly"`},
+		},
+		"broken":     {text: "ascii = true\ninterval = \n", want: base, err: "2: "},
+		"wrong type": {text: "ascii = true\ninterval = 5\n", want: base, err: "the file is ignored"},
+	}
+	p := fakeParts(nil)
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			o := defaults()
+			warnings, err := o.parse([]byte(tt.text), &p)
+			if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
+				t.Fatalf("parse = %v, want %q", err, tt.err)
+			}
+			if d := cmp.Diff(tt.want, o); d != "" {
+				t.Errorf("options (-want +got):\n%s", d)
+			}
+			if len(warnings) != len(tt.warnings) {
+				t.Fatalf("warnings = %q, want %q", warnings, tt.warnings)
+			}
+			for i, want := range tt.warnings {
+				if !strings.HasPrefix(warnings[i], want) {
+					t.Errorf("warning %d = %q, want %q", i, warnings[i], want)
+				}
+			}
+		})
+	}
+}
+
+// The printed file changes nothing, and with its examples switched on it changes nothing either:
+// what it documents is what the reader knows.
+func TestPrintDefault(t *testing.T) {
+	p := fakeParts(nil)
+	text := printDefault(&p)
+	for name, s := range map[string]string{"as printed": text, "with the examples": strings.ReplaceAll(text, "\n# quit", "\nquit")} {
+		o := options{BPF: true}
+		warnings, err := o.parse([]byte(s), &p)
+		if err != nil || len(warnings) > 0 {
+			t.Errorf("%s: parse = %q, %v", name, warnings, err)
+		}
+		o.Keys = nil
+		if d := cmp.Diff(defaults(), o); d != "" {
+			t.Errorf("%s (-want +got):\n%s", name, d)
+		}
+	}
+	for _, key := range scalars() {
+		if !strings.Contains(text, "\n"+key+" = ") || !strings.Contains(text, "BPF60_"+strings.ToUpper(key)) {
+			t.Errorf("the key %s or its variable is not explained", key)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	p := fakeParts(nil)
+	f.Add(printDefault(&p))
+	f.Add("[keys]\nquit = [\"x\"]\n[[a]]\n]\n[")
+	f.Add("a.b.c = 1\n\"x\" = 2")
+	f.Fuzz(func(_ *testing.T, s string) {
+		o := defaults()
+		_, _ = o.parse([]byte(s), &p)
+	})
+}
+
+func TestReadTrusted(t *testing.T) {
+	dir := t.TempDir()
+	file := func(name string, mode os.FileMode, uid int) string {
+		path := filepath.Join(dir, name)
+		if err := os.WriteFile(path, []byte("ascii = true\n"), mode); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Chmod(path, mode); err != nil {
+			t.Fatal(err)
+		}
+		if uid != os.Getuid() {
+			if err := os.Chown(path, uid, -1); err != nil {
+				t.Fatal(err)
+			}
+		}
+		return path
+	}
+	uid := os.Getuid()
+	fifo := filepath.Join(dir, "fifo")
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	large := file("large", 0o600, uid)
+	if err := os.Truncate(large, maxConfig+1); err != nil {
+		t.Fatal(err)
+	}
+	tests := map[string]struct{ path, err string }{
+		"own":                {path: file("own", 0o600, uid)},
+		"readable":           {path: file("readable", 0o644, uid)},
+		"group may write":    {file("group", 0o660, uid), "chmod go-w"},
+		"others may write":   {file("others", 0o606, uid), "chmod go-w"},
+		"FIFO":               {fifo, "not a regular file"},
+		"directory":          {dir, "not a regular file"},
+		"missing":            {filepath.Join(dir, "missing"), "no such file"},
+		"large":              {large, "larger than"},
+		"of somebody else's": {"", "belongs to user 1234"},
+	}
+	if uid == 0 {
+		tests["of somebody else's"] = struct{ path, err string }{file("foreign", 0o600, 1234), "belongs to user 1234"}
+	} else {
+		delete(tests, "of somebody else's")
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			data, err := readTrusted(tt.path, uid)
+			if tt.err == "" {
+				if err != nil || string(data) != "ascii = true\n" {
+					t.Errorf("readTrusted = %q, %v", data, err)
+				}
+				return
+			}
+			if err == nil || !strings.Contains(err.Error(), tt.err) {
+				t.Errorf("readTrusted = %v, want %q", err, tt.err)
+			}
+		})
+	}
+}
+
+// resolve runs the resolution that every command begins with.
+func resolve(t *testing.T, w *world, args ...string) (options, error) {
+	t.Helper()
+	w.parts = fakeParts(nil)
+	c := &commands{world: w}
+	var got options
+	root := c.root()
+	root.RunE = func(cmd *cobra.Command, _ []string) (err error) {
+		got, err = c.options(cmd)
+		return err
+	}
+	root.SetArgs(append([]string{}, args...))
+	err := root.Execute()
+	return got, err
+}
+
+func TestPrecedence(t *testing.T) {
+	dir := t.TempDir()
+	write := func(name, text string) string {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		return path
+	}
+	etc := write("etc.toml", "theme = \"mono\"\ncolor = \"16\"\ninterval = \"5s\"\nascii = true\n")
+	write("home/.config/bpf60/config.toml", "color = \"256\"\ninterval = \"4s\"\nascii = false\n")
+	other := write("other.toml", "interval = \"9s\"\n")
+	write("xdg/bpf60/config.toml", "interval = \"8s\"\n")
+	home := identity{uid: os.Getuid(), home: filepath.Join(dir, "home")}
+
+	type result struct {
+		Interval     time.Duration
+		Theme, Color string
+		ASCII, Mouse bool
+	}
+	tests := map[string]struct {
+		env     map[string]string
+		args    []string
+		changed bool
+		want    result
+	}{
+		"files":           {want: result{4 * time.Second, "mono", "256", false, true}},
+		"variable":        {env: map[string]string{"BPF60_INTERVAL": "3s"}, want: result{3 * time.Second, "mono", "256", false, true}},
+		"flag":            {env: map[string]string{"BPF60_INTERVAL": "3s"}, args: []string{"--interval", "2s", "--no-mouse"}, want: result{2 * time.Second, "mono", "256", false, false}},
+		"flag as default": {args: []string{"--interval", "1s", "--ascii=false"}, want: result{time.Second, "mono", "256", false, true}},
+		"named file":      {args: []string{"--config", other}, want: result{9 * time.Second, "mono", "16", true, true}},
+		"BPF60_CONFIG":    {env: map[string]string{"BPF60_CONFIG": other}, want: result{9 * time.Second, "mono", "16", true, true}},
+		"XDG":             {env: map[string]string{"XDG_CONFIG_HOME": filepath.Join(dir, "xdg")}, want: result{8 * time.Second, "mono", "16", true, true}},
+		"identity changed": {
+			env:     map[string]string{"BPF60_CONFIG": other, "XDG_CONFIG_HOME": filepath.Join(dir, "xdg")},
+			changed: true, want: result{4 * time.Second, "mono", "256", false, true},
+		},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			who := home
+			who.changed = tt.changed
+			o, err := resolve(t, &world{env: func(k string) string { return tt.env[k] }, who: who, etc: etc}, tt.args...)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got := result{o.Interval, o.Theme, o.Color, o.ASCII, o.Mouse}
+			if d := cmp.Diff(tt.want, got); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+			if len(o.Warnings) > 0 {
+				t.Errorf("warnings = %q", o.Warnings)
+			}
+		})
+	}
+}
+
+func TestConfigProblems(t *testing.T) {
+	dir := t.TempDir()
+	bad := filepath.Join(dir, "bad.toml")
+	if err := os.WriteFile(bad, []byte("theme = \n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	none := func(string) string { return "" }
+	who := identity{uid: os.Getuid()}
+	if _, err := resolve(t, &world{env: none, who: who, etc: filepath.Join(dir, "none")}, "--config", filepath.Join(dir, "none")); err == nil {
+		t.Error("a missing file named by --config is no error")
+	}
+	if _, err := resolve(t, &world{env: none, who: who, etc: filepath.Join(dir, "none")}, "--config", bad); err == nil {
+		t.Error("a broken file named by --config is no error")
+	}
+	o, err := resolve(t, &world{env: none, who: who, etc: bad})
+	if err != nil || len(o.Warnings) != 1 || !strings.HasPrefix(o.Warnings[0], "reading "+bad+":1: ") {
+		t.Errorf("a broken system file: %v, warnings %q, want one with file and line", err, o.Warnings)
+	}
+	bogus := func(k string) string { return map[string]string{"BPF60_COLOR": "pink"}[k] }
+	if _, err := resolve(t, &world{env: bogus, who: who, etc: filepath.Join(dir, "none")}); err == nil || !strings.Contains(err.Error(), "BPF60_COLOR") {
+		t.Errorf("a bad variable: %v, want an error that names it", err)
+	}
+}
+
+func TestWhoami(t *testing.T) {
+	none := whoami(func(string) string { return "" })
+	if none.changed || none.lent || none.uid != os.Getuid() {
+		t.Errorf("without sudo: %+v", none)
+	}
+	need(t, os.Geteuid() == 0, "root")
+	env := map[string]string{"SUDO_UID": "4321", "SUDO_GID": "8765", "HOME": "/root", "XDG_CONFIG_HOME": "/tmp/evil"}
+	id := whoami(func(k string) string { return env[k] })
+	if d := cmp.Diff(identity{uid: 4321, gid: 8765, lent: true, changed: true}, id, cmp.AllowUnexported(identity{})); d != "" {
+		t.Errorf("under sudo (-want +got):\n%s", d)
+	}
+	if got := id.userConfig(func(k string) string { return env[k] }); got != "" {
+		t.Errorf("userConfig of a user without a home = %q", got)
+	}
+	env = map[string]string{"SUDO_UID": "0", "HOME": "/root"}
+	if id := whoami(func(k string) string { return env[k] }); id.lent || id.home != "/root" {
+		t.Errorf("sudo by root: %+v", id)
+	}
+}

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package cli
+
+import (
+	"context"
+	"io"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/colorprofile"
+
+	"bpf60/collectors"
+)
+
+// parts are the constructors and names that the commands are put together from. They are values,
+// not imports, so that tests run the same commands over a source of their own.
+type parts struct {
+	open   func(o options) (session, error) // makes a session; nothing is read or attached before Run
+	news   tea.Msg                          // tells the screen that history has grown
+	facts  func() []Fact                    // what doctor says of the host
+	keys   func(rebound map[string][]string) (table string, problems []error)
+	panes  []string // ids of the panes there are
+	probes []string // names that --probes takes
+	themes []string
+}
+
+// session is one run of the measuring half: source, findings and history, and what is made of
+// them.
+type session interface {
+	// Run measures until ctx ends and calls emit after each moment, serially. The end of ctx is
+	// not an error; an error after it names what hung.
+	Run(ctx context.Context, emit func()) error
+
+	// Model is the dashboard over the session's history.
+	Model(s screen) tea.Model
+
+	// Line is the newest moment as one plain line without a line feed, "" before there is one.
+	Line() string
+
+	// Probes is the newest state of every probe.
+	Probes() []collectors.Probe
+
+	// Report writes what was measured so far.
+	Report(w io.Writer, r reportRequest) error
+}
+
+// screen is what the dashboard is told of its surroundings.
+type screen struct {
+	Version  string
+	Theme    string
+	Profile  colorprofile.Profile
+	UTF8     bool                // block and line characters may be used
+	Keys     map[string][]string // rebound keys by id
+	Clock    func() time.Duration
+	Save     func(body []byte) (path string, err error) // writes a snapshot; may block, so call it from a Cmd
+	Warnings []string                                   // of the configuration, for the status line
+}
+
+// reportRequest says which report is wanted.
+type reportRequest struct {
+	Format  string   // "text" or "json"
+	Brief   bool     // only the part for a ticket
+	Panes   []string // empty means all
+	Version string
+	Started time.Time // wall clock
+	Ended   time.Time // wall clock
+}
+
+// formats are the formats of a report.
+func formats() []string { return []string{"text", "json"} }
