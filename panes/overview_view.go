@@ -301,7 +301,7 @@ func detail(f Frame, c Canvas, l line, height int) []string {
 	return uptimeDetail(f, c, l, height)
 }
 
-// uptimeDetail draws the tasks that want a CPU over time, against the number of CPUs.
+// uptimeDetail draws the tasks that want a CPU over time, and who they are.
 func uptimeDetail(f Frame, c Canvas, l line, height int) []string {
 	title := widget.Title(c.Theme, c.Width, "running or runnable tasks", "one column a sample")
 	h := newest(f, hostOf)
@@ -310,7 +310,7 @@ func uptimeDetail(f Frame, c Canvas, l line, height int) []string {
 	}
 	const label = 7
 	values := series(f, max(c.Width-label-1, 0), hostOf, func(h *collectors.Host) float64 { return float64(h.Runnable) })
-	rows := height - 2
+	rows := min(height-2, max(4, height/3))
 	top := max(most(values), float64(cores(f)), 1)
 	lines := []string{title}
 	area := widget.Area(c.Theme, values, top, c.Width-label-1, rows)
@@ -318,7 +318,7 @@ func uptimeDetail(f Frame, c Canvas, l line, height int) []string {
 		out := widget.NewLine(c.Width)
 		switch i {
 		case 0:
-			out.Right(c.Theme.Dim, widget.Short(top), label-1)
+			out.Right(c.Theme.Dim, fmt.Sprintf("%.0f", top), label-1)
 		case len(area) - 1:
 			out.Right(c.Theme.Dim, "0", label-1)
 		}
@@ -327,7 +327,6 @@ func uptimeDetail(f Frame, c Canvas, l line, height int) []string {
 	}
 	load := widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, "load average ").
 		Plain(fmt.Sprintf("%.2f %.2f %.2f", h.Load[0], h.Load[1], h.Load[2]))
-	load.Put(c.Theme.Dim, "  up ").Plain(widget.Age(h.Uptime))
 	if h.Threads > 0 {
 		load.Put(c.Theme.Dim, "  threads ").Plain(fmt.Sprint(h.Threads))
 	}
@@ -336,7 +335,34 @@ func uptimeDetail(f Frame, c Canvas, l line, height int) []string {
 			Put(c.Theme.Dim, "  D ").Plain(fmt.Sprint(t.Uninterruptible)).
 			Put(c.Theme.Dim, "  zombies ").Plain(fmt.Sprint(t.Zombies))
 	}
-	return append(lines, load.String())
+	lines = append(lines, load.String())
+	return append(lines, whoLines(f, c, height-len(lines))...)
+}
+
+// whoLines lists the commands that run and wait most, in percent of one CPU's time.
+func whoLines(f Frame, c Canvas, height int) []string {
+	samples := within(f, tasksOf)
+	if len(samples) == 0 || height < 3 {
+		return nil
+	}
+	var span collectors.Span
+	for _, t := range samples {
+		span = join(span, t.Span)
+	}
+	if span.Seconds() == 0 {
+		return nil
+	}
+	wait := make(map[string]time.Duration)
+	for _, w := range topBy(f, math.MaxInt, waited) {
+		wait[w.name.String()] = w.time
+	}
+	heads := []widget.Column{{Title: "%CPU", Width: 7}, {Title: "%wait", Width: 7}, {Title: "command", Width: max(c.Width-20, 8), Left: true}}
+	lines := []string{widget.Title(c.Theme, c.Width, "who", "by command, last interval"), widget.Heads(c.Theme, heads, c.Width)}
+	for _, r := range topBy(f, height-2, ran) {
+		percent := func(d time.Duration) string { return fmt.Sprintf("%.1f", 100*d.Seconds()/span.Seconds()) }
+		lines = append(lines, widget.Cells(c.Theme, heads, []string{percent(r.time), percent(wait[r.name.String()]), r.name.String()}, false, c.Width))
+	}
+	return lines
 }
 
 // vmstatDetail scrolls as vmstat 1 does, the newest row last.
