@@ -389,10 +389,10 @@ func atoi(s string) int {
 // causeLine says who waits and who ran instead; empty without a scan of the tasks.
 func causeLine(f Frame, n int) (waits, runs string) {
 	for _, w := range topBy(f, n, waited) {
-		waits += fmt.Sprintf("  %s %.0f %%", widget.Clip(w.name.String(), 16), 100*w.share)
+		waits += fmt.Sprintf("  %s %.0f %%", widget.Clip(w.name.String(), 14), 100*w.share)
 	}
 	for _, r := range topBy(f, n, ran) {
-		runs += fmt.Sprintf("  %s %.0f %%", widget.Clip(r.name.String(), 16), 100*r.share)
+		runs += fmt.Sprintf("  %s %.0f %%", widget.Clip(r.name.String(), 14), 100*r.share)
 	}
 	return strings.TrimSpace(waits), strings.TrimSpace(runs)
 }

@@ -137,7 +137,13 @@ func (p *CPU) wideView(f Frame, c Canvas, t Table, height int) []string {
 	if p.split == byCause && wakeOver(f) == nil {
 		return append(lines, missingPart(f, c, collectors.WakeID, "runqlat by cause", "the split by cause")...)
 	}
-	return append(lines, drawPlots(c, p.plots(f, c.Width), how, c.Width, height-len(lines))...)
+	plots := p.plots(f, c.Width)
+	lines = append(lines, drawPlots(c, plots, how, c.Width, height-len(lines))...)
+	if room := height - len(lines); how == asHeatMap && room > leastPlot {
+		lines = append(lines, widget.Title(c.Theme, c.Width, "percentiles over time", p.split.String(), widget.PercentilesKey))
+		lines = append(lines, drawPlots(c, plots, asPercentiles, c.Width, room-1)...)
+	}
+	return lines
 }
 
 // histogram draws the histogram of the split, whatever is drawn over time.

@@ -110,7 +110,7 @@ func (p *cpuPage) View(f Frame, c Canvas) string {
 		switch v, ok := fact.Cell.Num(); {
 		case !ok:
 		case fact.ID == "cs":
-			parts = append(parts, fmt.Sprintf("switches %6s/s", widget.Short(v)))
+			parts = append(parts, fmt.Sprintf("switches %s/s", widget.Short(v)))
 		default:
 			parts = append(parts, fmt.Sprintf("%s %.1f", fact.ID, v))
 		}

@@ -7,6 +7,8 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/charmbracelet/x/ansi"
+
 	"bpf60/collectors"
 	"bpf60/panes/widget"
 	"bpf60/theme"
@@ -34,7 +36,11 @@ func (p *CPU) View(f Frame, c Canvas) string {
 	case c.Height >= wideHeight:
 		room = max(c.Height/3, 6)
 	}
-	lines = append(lines, p.tableLines(f, c, t, room)...)
+	table := p.tableLines(f, c, t, room)
+	if wide {
+		table = besideTable(f, c, table, room)
+	}
+	lines = append(lines, table...)
 	sched := schedOver(f)
 	switch rest := c.Height - len(lines); {
 	case rest < 2:
@@ -66,7 +72,7 @@ func cpuTitle(c Canvas, t Table) string {
 		switch {
 		case !ok:
 		case fact.ID == "cs" || fact.ID == "in":
-			parts = append(parts, fmt.Sprintf("%s %6s/s", fact.ID, widget.Short(v)))
+			parts = append(parts, fmt.Sprintf("%s %s/s", fact.ID, widget.Short(v)))
 		case fact.ID == "psi_cpu":
 			parts = append(parts, fmt.Sprintf("psi some %2.0f %%", v))
 		case fact.ID == "r" || fact.ID == "b":
@@ -116,7 +122,7 @@ func (p *CPU) tableLines(f Frame, c Canvas, t Table, room int) []string {
 	for _, r := range shown {
 		cells := make([]string, len(keep))
 		for i, k := range keep {
-			cells[i] = r.Cells[k].Format(t.Columns[k].Decimals)
+			cells[i] = r.Cells[k].fit(t.Columns[k])
 		}
 		lines = append(lines, widget.Cells(c.Theme, heads, cells, r.ID == p.selected, c.Width))
 	}
@@ -126,11 +132,28 @@ func (p *CPU) tableLines(f Frame, c Canvas, t Table, room int) []string {
 	return lines
 }
 
+// besideTable puts the commands that run and wait to the right of the table.
+func besideTable(f Frame, c Canvas, table []string, room int) []string {
+	half := (c.Width - 2) / 2
+	right := c
+	right.Width = c.Width - half - 2
+	for _, l := range table {
+		if ansi.StringWidth(l) > half { // all of mpstat's columns, or a long strip: no room
+			return table
+		}
+	}
+	who := whoLines(f, right, max(room, 8)+1)
+	if len(who) < 2 {
+		return table
+	}
+	return widget.Join(table, half, who[1:], 2)
+}
+
 // strip draws the CPUs that have no row of their own, one character each.
 func strip(c Canvas, rest []Row, busy map[string]float64) string {
 	l := widget.NewLine(c.Width).Skip(1)
 	l.Put(c.Theme.Dim, fmt.Sprintf("+%d", len(rest))).To(6)
-	room := l.Left() - 16
+	room := l.Left() - 17
 	values := make([]float64, 0, len(rest))
 	for _, r := range rest {
 		values = append(values, busy[r.ID])
@@ -206,7 +229,8 @@ func (p *CPU) causes(f Frame, c Canvas) []string {
 		waits = "nobody"
 	}
 	l := widget.NewLine(c.Width).Skip(1)
-	l.Put(c.Theme.Dim, "waits most  ").Plain(waits)
+	half := max(c.Width-len(" waits most    ran instead  ")-widget.Width(runs), c.Width/2-14)
+	l.Put(c.Theme.Dim, "waits most  ").Plain(widget.Clip(waits, half))
 	l.To(max(l.Width()+2, c.Width/2)).Put(c.Theme.Dim, "ran instead  ").Plain(runs)
 	return []string{l.String()}
 }

@@ -305,7 +305,7 @@ func extremeFrame() Frame {
 	s.mem = collectors.Mem{Total: 24 << 40, Available: 1 << 20}
 	s.loads = [3]float64{98765.4, 54321, 12345}
 	for i := range 120 {
-		l := load{cpus: 256, usr: 0.5, sys: 0.46, soft: 0.01, wa: 0.01, steal: 0.02, blocked: 65_000, interrupts: 98_765_432, psiMemory: 1, psiIO: 1,
+		l := load{cpus: 256, usr: 0.47, sys: 0.46, soft: 0.01, wa: 0.01, steal: 0.02, blocked: 65_000, interrupts: 98_765_432, psiMemory: 1, psiIO: 1,
 			waits: map[int]uint64{0: 900_000_000, 1: 400_000_000, 5: 80_000_000, 10: 12_000_000, 20: 9_000, 26: 700},
 			runs:  map[int]uint64{0: 900_000_000, 1: 120_000_000, 2: 9_000_000, 22: 24},
 			tasks: []task{

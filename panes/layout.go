@@ -68,7 +68,7 @@ func (r *Root) header(t theme.Theme) string {
 		if r.frame.Now.Snapshot == nil {
 			l.Put(t.Dim, "waiting for the first sample …")
 		}
-		return l.To(end).Put(pick(style, t), right).String()
+		return l.To(end).Block(pick(style, t), right).String()
 	}
 	var parts []part
 	name := ""
@@ -95,7 +95,7 @@ func (r *Root) header(t theme.Theme) string {
 	l.Put(t.Title, name).Skip(2)
 	room := end - l.Width() - 2
 	l.Plain(widget.Clip(line{parts: parts}.summary(room), room))
-	return l.To(end).Put(pick(style, t), right).String()
+	return l.To(end).Block(pick(style, t), right).String()
 }
 
 // psi is the pressure over the last interval, in percent: of CPU, memory and I/O.
@@ -177,7 +177,7 @@ func (r *Root) tabs(t theme.Theme) string {
 			l.Put(t.Focus, "["+strings.TrimSpace(name)+"]")
 			continue
 		}
-		l.Put(t.Dim, name)
+		l.Skip(1).Put(t.Dim, strings.TrimSpace(name)).Skip(1)
 	}
 	return l.String()
 }
@@ -186,15 +186,24 @@ func (r *Root) tabs(t theme.Theme) string {
 // bpf60 itself costs.
 func (r *Root) footer(t theme.Theme) string {
 	l := widget.NewLine(r.width)
-	cost, lost := r.cost()
-	end := r.width - widget.Width(cost) - widget.Width(lost)
+	keys := r.footerList()
+	cost, lost := r.cost(true)
+	if r.width-widget.Width(cost+lost) < keysWidth(keys)+2 {
+		cost, lost = r.cost(false)
+	}
+	end := r.width - widget.Width(cost+lost)
 	switch {
 	case r.status.text != "" && r.status.alert:
-		l.Skip(1).Put(t.Alert, " "+widget.Clip(r.status.text, r.width-4)+" ")
+		l.Skip(1).Block(t.Alert, " "+widget.Clip(r.status.text, r.width-4)+" ")
 	case r.status.text != "":
 		l.Skip(1).Plain(widget.Clip(r.status.text, r.width-2))
 	default:
-		r.footerKeys(l, t, end-2)
+		for _, k := range keys {
+			if l.Width()+keysWidth([]keymap.Key{k})+1 > end-2 {
+				continue
+			}
+			l.Skip(min(l.Width(), 1)+1).Put(t.Accent, k.Help().Key).Skip(1).Plain(k.Help().Desc)
+		}
 	}
 	if l.Width() < end {
 		l.To(end).Put(t.Crit, lost).Put(t.Dim, cost)
@@ -202,19 +211,13 @@ func (r *Root) footer(t theme.Theme) string {
 	return l.String()
 }
 
-func (r *Root) footerKeys(l *widget.Line, t theme.Theme, room int) {
-	for _, k := range r.footerList() {
-		need := widget.Width(k.Help().Key) + 1 + widget.Width(k.Help().Desc)
-		if l.Width()+need+1 > room {
-			continue
-		}
-		if l.Width() > 0 {
-			l.Skip(2)
-		} else {
-			l.Skip(1)
-		}
-		l.Put(t.Accent, k.Help().Key).Skip(1).Plain(k.Help().Desc)
+// keysWidth is how many cells keys take in the footer.
+func keysWidth(keys []keymap.Key) int {
+	n := 0
+	for _, k := range keys {
+		n += 2 + widget.Width(k.Help().Key) + 1 + widget.Width(k.Help().Desc)
 	}
+	return n - 1
 }
 
 // footerList is at most eight keys: what opens and goes back, the pane's own, then the global
@@ -233,7 +236,10 @@ func (r *Root) footerList() []keymap.Key {
 	if r.paused {
 		order = append(order, keymap.Earlier, keymap.Later, keymap.Live)
 	}
-	order = append(order, keymap.Help, keymap.Snapshot, keymap.Quit)
+	order = append(order, keymap.Snapshot, keymap.Help)
+	if r.width >= 100 || len(order) < 6 {
+		order = append(order, keymap.Quit)
+	}
 	byID := make(map[string]keymap.Key)
 	for _, k := range r.bindings() {
 		byID[k.ID] = k
@@ -247,8 +253,8 @@ func (r *Root) footerList() []keymap.Key {
 	return out
 }
 
-// cost is what bpf60 itself takes, and what it has lost.
-func (r *Root) cost() (cost, lost string) {
+// cost is what bpf60 itself takes, in full or in short, and what it has lost.
+func (r *Root) cost(full bool) (cost, lost string) {
 	_, _, n := probeCounts(r.frame)
 	s := newest(r.frame, selfOf)
 	if s != nil {
@@ -264,7 +270,7 @@ func (r *Root) cost() (cost, lost string) {
 		return "self " + widget.Bytes(s.RSS), lost
 	}
 	cost = fmt.Sprintf("self %.1f%% %s", 100*s.CPU.Seconds()/s.Seconds(), widget.Bytes(s.RSS))
-	if r.width >= 60 {
+	if full && r.width >= 60 {
 		cost += fmt.Sprintf(" bpf %.1f%%~", 100*s.BPF.Seconds()/s.Seconds())
 	}
 	return cost, lost

@@ -139,7 +139,7 @@ func findingLine(c Canvas, l listedFinding, selected bool) string {
 		out.Skip(2*l.depth-2).Put(c.Theme.Dim, "└ ")
 	}
 	what := x.Title
-	if x.Resource != "" && !strings.Contains(what, x.Resource) {
+	if x.Resource != "" && !strings.Contains(what, x.Resource) && !strings.HasPrefix(x.ID, x.Resource+".") {
 		what = x.Resource + " " + what
 	}
 	digit := digitOf(ID(x.Pane))
@@ -149,6 +149,9 @@ func findingLine(c Canvas, l listedFinding, selected bool) string {
 		who = culprit(x.Culprits[0])
 	}
 	out.Put(text, x.ID).Skip(1)
+	if c.Width >= 60 {
+		out.To(checkName + 17)
+	}
 	room := end - out.Width() - widget.Width(who) - 2
 	if room < 12 {
 		who, room = "", end-out.Width()-1

@@ -465,7 +465,7 @@ func textRows(w *writer, t Table, n int) {
 	}
 	row(func(_ int, c Column) string { return c.Title })
 	for _, r := range t.Rows[:min(n, len(t.Rows))] {
-		row(func(i int, c Column) string { return r.Cells[i].Format(c.Decimals) })
+		row(func(i int, c Column) string { return r.Cells[i].fit(c) })
 	}
 }
 

@@ -100,6 +100,16 @@ func (c Cell) Format(decimals int) string {
 	return "-"
 }
 
+// fit prints the cell for its column. A number that is too long is shortened, never cut: a cut
+// number is a wrong one.
+func (c Cell) fit(col Column) string {
+	s := c.Format(col.Decimals)
+	if c.kind == number && widget.Width(s) > col.Width {
+		return widget.Short(c.num) + c.Badge
+	}
+	return s
+}
+
 // MarshalJSON writes a number, a string or null.
 func (c Cell) MarshalJSON() ([]byte, error) {
 	switch c.kind {

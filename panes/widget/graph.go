@@ -52,13 +52,14 @@ func Spark(values []float64, width int, lo, hi float64) string {
 	return b.String()
 }
 
-// Level draws one value between lo and hi as a block.
+// Level draws one value between lo and hi as a block. The full block is left out, so that the
+// sparklines of neighbouring lines stay apart.
 func Level(v, lo, hi float64) string {
 	i := 0
 	if hi > lo {
-		i = int(math.Round((v - lo) / (hi - lo) * 7))
+		i = int(math.Round((v - lo) / (hi - lo) * 6))
 	}
-	return glyph(levels, max(0, min(i, 7)))
+	return glyph(levels, max(0, min(i, 6)))
 }
 
 // Progress draws done of whole in exactly width cells.

@@ -17,8 +17,8 @@ type Series struct {
 	Hist  *collectors.Hist // nil: no data
 }
 
-// histLabel is the width of "  16384 -> 32767".
-const histLabel = 21
+// histLabel is the width of "    16384 -> 32767"; longer edges take some of the count's room.
+const histLabel = 19
 
 // shortLabel is the width of "16-33ms", for columns that are narrow.
 const shortLabel = 9
@@ -37,7 +37,7 @@ func Histogram(t theme.Theme, series []Series, width, height int) []string {
 		return nil
 	}
 	series = series[:min(len(series), Fits(width))]
-	wide := len(series) == 1 && width >= 56
+	wide := len(series) == 1 && width >= 52
 	label := shortLabel
 	if wide {
 		label = histLabel
@@ -46,7 +46,7 @@ func Histogram(t theme.Theme, series []Series, width, height int) []string {
 
 	head := NewLine(width)
 	if wide {
-		head.Right(t.Dim, "usecs", 11)
+		head.Right(t.Dim, "usecs", 12)
 	}
 	for i, s := range series {
 		end := label + i*each
@@ -74,7 +74,11 @@ func histLine(t theme.Theme, r histRow, most uint64, width, label, each int, wid
 	b := collectors.SlotBucket(r.from)
 	switch {
 	case r.from != r.to:
-		l.Right(t.Dim, "...", label-6)
+		dots := label
+		if wide {
+			dots = 12
+		}
+		l.Right(t.Dim, "...", dots)
 	case wide && r.from == collectors.HistSlots-1:
 		l.Right(theme.Style{}, strconv.FormatUint(b.Lo, 10), 9).Put(t.Dim, " -> more")
 	case wide:
@@ -87,7 +91,8 @@ func histLine(t theme.Theme, r histRow, most uint64, width, label, each int, wid
 		if r.from != r.to && c == 0 {
 			continue
 		}
-		l.Right(theme.Style{}, Count(c), start+min(9, each))
+		n := Count(c)
+		l.To(min(start+min(9, each)-Width(n), l.Width()+1)).Right(theme.Style{}, n, start+min(9, each))
 		if r.from == r.to {
 			l.Skip(1).Put(t.Accent, Bar(float64(c), float64(most), each-11))
 		}
@@ -329,21 +334,20 @@ func plotLine(t theme.Theme, slot int, open bool, width, n int, cell func(i int)
 	l := NewLine(width).Right(t.Dim, label, shortLabel).Put(t.Dim, " │")
 	for i := 0; i < n; {
 		style, text := cell(i)
+		if text == " " {
+			l.Skip(1)
+			i++
+			continue
+		}
 		run := text
-		j := i + 1
-		for ; j < n; j++ {
-			s, more := cell(j)
-			if s != style {
+		for i++; i < n; i++ {
+			s, more := cell(i)
+			if s != style || more == " " {
 				break
 			}
 			run += more
 		}
-		if run == strings.Repeat(" ", len(run)) {
-			l.Skip(len(run))
-		} else {
-			l.Put(style, run)
-		}
-		i = j
+		l.Put(style, run)
 	}
 	return l.String()
 }

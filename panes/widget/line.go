@@ -30,21 +30,26 @@ func (l *Line) Width() int { return l.at }
 // Left is how many cells are free.
 func (l *Line) Left() int { return l.max - l.at }
 
-// Put writes text in a style, cut to what is free.
+// Put writes text in a style, cut to what is free. Blanks at its end are held back.
 func (l *Line) Put(style theme.Style, text string) *Line {
+	if w := Width(text); w > l.Left() {
+		text = Clip(text, l.Left())
+	}
+	shown := strings.TrimRight(text, " ")
+	return l.Block(style, shown).Skip(len(text) - len(shown))
+}
+
+// Block writes text in a style with the blanks at its end, where the style shows them.
+func (l *Line) Block(style theme.Style, text string) *Line {
 	if text == "" || l.Left() <= 0 {
 		return l
 	}
-	w := Width(text)
-	if w > l.Left() {
-		text = Clip(text, l.Left())
-		w = Width(text)
-	}
+	text = Clip(text, l.Left())
 	l.flush()
 	l.b.WriteString(style.On())
 	l.b.WriteString(text)
 	l.b.WriteString(style.Off())
-	l.at += w
+	l.at += Width(text)
 	return l
 }
 
