@@ -3,3 +3,117 @@
 // Package panes draws. It knows no kernel and no clock: a pane is a pure function of a frame,
 // which is a window on the history, and of its own cursor.
 package panes
+
+import (
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"bpf60/collectors"
+	"bpf60/keymap"
+	"bpf60/theme"
+	"bpf60/triage"
+)
+
+// ID names a pane: the names of the JSON report.
+type ID string
+
+// Info is what the root needs to know of a pane.
+type Info struct {
+	ID    ID
+	Title string // in full: "CPU"
+	Short string // in the tab bar
+	Digit string // the key that opens it; empty for a drill-down
+	Help  string // name of its page of help
+}
+
+// Pane is one view. View and Table are pure functions of the frame and the pane's cursor.
+type Pane interface {
+	Info() Info
+	// Wants names the on-demand collectors that what is shown now needs.
+	Wants(Scope) []collectors.Want
+	// Keys lists what works now; a disabled key carries its reason. A key with the ID of a global
+	// one describes what that does here. Nothing else lists keys.
+	Keys() []keymap.Key
+	// Update gets Press, Select and messages that the root does not know.
+	Update(msg tea.Msg) tea.Cmd
+	// View fits c.Width × c.Height. Its lines hold no trailing blanks.
+	View(f Frame, c Canvas) string
+	// Table holds the same facts as numbers: the source of View, report and JSON.
+	Table(f Frame) Table
+}
+
+// Describer is a pane whose selected row has something to say on the status line: why a cell is
+// missing.
+type Describer interface{ Describe(f Frame) string }
+
+// Scope is what all panes are about; the zero Scope is the whole host.
+type Scope struct{ Target collectors.Target }
+
+// Frame is a window on the history. Now is under the time cursor and the last of Past.
+type Frame struct {
+	Now  triage.Moment   // Snapshot is nil before the first
+	Past []triage.Moment // oldest first, Now included
+	// Span is what is summed, counted back from Now: 0 is the newest sample alone, which is what
+	// the screen shows; a report sums the whole run.
+	Span  time.Duration
+	Mark  *triage.Moment // "since start" counts from here; nil: since the probe attached
+	Scope Scope
+	At    time.Time // wall clock of Now, for display
+
+	Rules   int      // how many rules judge; 0: nothing is judged
+	Verdict *Verdict // nil before the first triage is complete
+}
+
+// Verdict is what was found when the first triage was complete. It stays.
+type Verdict struct {
+	After    time.Duration // when, monotonic since the run began
+	Findings []triage.Finding
+}
+
+// Canvas is where a view is drawn.
+type Canvas struct {
+	Width, Height int
+	Theme         theme.Theme
+	Focused       bool
+}
+
+// NewMsg says that the history has a new moment.
+type NewMsg struct{}
+
+// OpenMsg pushes a drill-down.
+type OpenMsg struct{ Pane Pane }
+
+// BackMsg pops the top drill-down.
+type BackMsg struct{}
+
+// GoMsg opens another tab and selects a row there.
+type GoMsg struct {
+	Pane ID
+	Row  string
+}
+
+// MarkMsg makes the moment that is shown the start of "since start".
+type MarkMsg struct{}
+
+// WantMsg says that what a pane wants has changed.
+type WantMsg struct{}
+
+// SavedMsg says where a snapshot was written, or why not.
+type SavedMsg struct {
+	Path string
+	Err  error
+}
+
+// Press is a key of the pane, by its ID, or one of the global keys that move and open. Frame is
+// what the user was looking at when pressing it.
+type Press struct {
+	ID    string
+	Frame Frame
+}
+
+// Select moves the pane's cursor to a row.
+type Select struct{ Row string }
+
+// send returns a command that delivers msg.
+func send(msg tea.Msg) tea.Cmd { return func() tea.Msg { return msg } }

@@ -1,0 +1,327 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package panes
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"bpf60/collectors"
+	"bpf60/panes/widget"
+	"bpf60/theme"
+)
+
+// Sizes from which a screen gains panels instead of gaps.
+const (
+	wideWidth   = 140
+	wideHeight  = 36
+	smallHeight = 12
+)
+
+// View implements Pane.
+func (p *CPU) View(f Frame, c Canvas) string {
+	if c.Width <= 0 || c.Height <= 0 {
+		return ""
+	}
+	t := p.Table(f)
+	lines := []string{cpuTitle(c, t)}
+	wide := c.Width >= wideWidth && c.Height >= wideHeight
+	room := 6
+	switch {
+	case c.Height < smallHeight:
+		room = max(c.Height-5, 1)
+	case c.Height >= wideHeight:
+		room = max(c.Height/3, 6)
+	}
+	table := p.tableLines(f, c, t, room)
+	if wide {
+		table = besideTable(f, c, table, room)
+	}
+	lines = append(lines, table...)
+	sched := schedOver(f)
+	switch rest := c.Height - len(lines); {
+	case rest < 2:
+	case c.Height < smallHeight:
+		lines = append(lines, smallLatency(c, t, f)...)
+	case sched == nil:
+		lines = append(lines, p.title(c, f))
+		lines = append(lines, p.causes(f, c)...)
+		lines = append(lines, missingPart(f, c, collectors.SchedID, "runqlat", "run-queue latency")...)
+	case wide:
+		lines = append(lines, p.wideView(f, c, t, rest)...)
+	default:
+		lines = append(lines, p.title(c, f))
+		lines = append(lines, p.causes(f, c)...)
+		lines = append(lines, p.latency(f, c, t, c.Width, c.Height-len(lines))...)
+	}
+	return fit(lines, c.Height)
+}
+
+// fit joins at most height lines.
+func fit(lines []string, height int) string {
+	return strings.Join(lines[:min(len(lines), max(height, 0))], "\n")
+}
+
+func cpuTitle(c Canvas, t Table) string {
+	parts := []string{t.Title}
+	for _, fact := range t.Facts {
+		v, ok := fact.Cell.Num()
+		switch {
+		case !ok:
+		case fact.ID == "cs" || fact.ID == "in":
+			parts = append(parts, fmt.Sprintf("%s %s/s", fact.ID, widget.Short(v)))
+		case fact.ID == "psi_cpu":
+			parts = append(parts, fmt.Sprintf("psi some %2.0f %%", v))
+		case fact.ID == "r" || fact.ID == "b":
+			parts = append(parts, fmt.Sprintf("%s %.0f", fact.ID, v))
+		}
+	}
+	return widget.Title(c.Theme, c.Width, parts...)
+}
+
+// title heads the part of the distributions.
+func (p *CPU) title(c Canvas, f Frame) string {
+	span := "last interval"
+	if p.draw != asHistogram {
+		span = "one column a sample"
+	}
+	parts := []string{"run-queue latency", p.split.String(), span}
+	if p.draw == asPercentiles {
+		parts = append(parts, widget.PercentilesKey)
+	}
+	if f.Mark != nil && f.Mark.Snapshot != nil && p.draw == asHistogram {
+		parts = append(parts, "start is "+f.Mark.Taken.Format("15:04:05"))
+	}
+	return widget.Title(c.Theme, c.Width, parts...)
+}
+
+// tableLines draws the table in at most room lines.
+func (p *CPU) tableLines(f Frame, c Canvas, t Table, room int) []string {
+	if len(t.Rows) == 0 {
+		return missingPart(f, c, collectors.CPUID, "mpstat", "the time of the CPUs")
+	}
+	keep := shownColumns(f, c.Width, t)
+	heads := make([]widget.Column, len(keep))
+	for i, k := range keep {
+		heads[i] = widget.Column{Title: t.Columns[k].Title, Width: t.Columns[k].Width, Left: t.Columns[k].Left}
+	}
+	busy := make(map[string]float64, len(t.Rows))
+	if cpu := cpuOver(f); cpu != nil {
+		for _, one := range cpu.CPUs {
+			busy[strconv.Itoa(one.CPU)] = ticksBusy(one.Ticks)
+		}
+	}
+	shown, rest := hottest(t.Rows, room-1, busy, p.selected)
+	if len(t.Rows) > 1 && room < 3 {
+		shown, rest = shown[:1], nil
+	}
+	lines := []string{widget.Heads(c.Theme, heads, c.Width)}
+	for _, r := range shown {
+		cells := make([]string, len(keep))
+		for i, k := range keep {
+			cells[i] = r.Cells[k].fit(t.Columns[k])
+		}
+		lines = append(lines, widget.Cells(c.Theme, heads, cells, r.ID == p.selected, c.Width))
+	}
+	if len(rest) > 0 {
+		lines = append(lines, strip(c, rest, busy))
+	}
+	return lines
+}
+
+// besideTable puts the commands that run and wait to the right of the table.
+func besideTable(f Frame, c Canvas, table []string, room int) []string {
+	half := (c.Width - 2) / 2
+	right := c
+	right.Width = c.Width - half - 2
+	for _, l := range table {
+		if ansi.StringWidth(l) > half { // all of mpstat's columns, or a long strip: no room
+			return table
+		}
+	}
+	who := whoLines(f, right, max(room, 8)+1)
+	if len(who) < 2 {
+		return table
+	}
+	return widget.Join(table, half, who[1:], 2)
+}
+
+// strip draws the CPUs that have no row of their own, one character each.
+func strip(c Canvas, rest []Row, busy map[string]float64) string {
+	l := widget.NewLine(c.Width).Skip(1)
+	l.Put(c.Theme.Dim, fmt.Sprintf("+%d", len(rest))).To(6)
+	room := l.Left() - 17
+	values := make([]float64, 0, len(rest))
+	for _, r := range rest {
+		values = append(values, busy[r.ID])
+	}
+	cut := max(len(values)-room, 0)
+	values = values[:len(values)-cut]
+	l.Put(c.Theme.Accent, widget.Spark(values, len(values), 0, 1))
+	if cut > 0 {
+		l.Put(c.Theme.Dim, "…")
+	}
+	return l.Put(c.Theme.Dim, " busy, by number").String()
+}
+
+// shownColumns returns the columns worth their place: those that are zero for all moments in
+// sight are left out, then the least important ones until the rest fits.
+func shownColumns(f Frame, width int, t Table) []int {
+	cols := cpuColumns()
+	type candidate struct{ index, rank int }
+	keep := []candidate{{0, -2}}
+	for i, c := range cols {
+		if c.quiet && !everSeen(f, c) {
+			continue
+		}
+		keep = append(keep, candidate{i + 1, c.rank})
+	}
+	keep = append(keep, candidate{len(t.Columns) - 1, 1})
+	for {
+		need, worst := 1, 0
+		for i, k := range keep {
+			need += t.Columns[k.index].Width + 1
+			if k.rank >= keep[worst].rank {
+				worst = i
+			}
+		}
+		if need <= width+1 || len(keep) <= 2 {
+			break
+		}
+		keep = append(keep[:worst], keep[worst+1:]...)
+	}
+	out := make([]int, len(keep))
+	for i, k := range keep {
+		out[i] = k.index
+	}
+	return out
+}
+
+// everSeen looks at a minute of moments, so that a column does not come and go with each second.
+func everSeen(f Frame, c cpuColumn) bool {
+	for i := len(f.Past) - 1; i >= 0 && i >= len(f.Past)-60; i-- {
+		s := f.Past[i].Snapshot
+		if s == nil || s.CPU == nil {
+			continue
+		}
+		if c.part(s.CPU.All) > 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// causes is the line that says who.
+func (p *CPU) causes(f Frame, c Canvas) []string {
+	n := 2
+	if c.Width >= wideWidth {
+		n = 4
+	}
+	waits, runs := causeLine(f, n)
+	if waits == "" && runs == "" {
+		why, _ := whyNot(f, collectors.TasksID, "pidstat")
+		return []string{widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, "waits most  -  "+why).String()}
+	}
+	if waits == "" {
+		waits = "nobody"
+	}
+	l := widget.NewLine(c.Width).Skip(1)
+	half := max(c.Width-len(" waits most    ran instead  ")-widget.Width(runs), c.Width/2-14)
+	l.Put(c.Theme.Dim, "waits most  ").Plain(widget.Clip(waits, half))
+	l.To(max(l.Width()+2, c.Width/2)).Put(c.Theme.Dim, "ran instead  ").Plain(runs)
+	return []string{l.String()}
+}
+
+// missingPart says what is not there, why, and what would supply it.
+func missingPart(f Frame, c Canvas, id collectors.ID, probe, what string) []string {
+	why, remedy := whyNot(f, id, probe)
+	p, ok := probeNamed(f, id, probe)
+	head := "waiting for " + what + " …"
+	if ok && (p.State == collectors.Off || p.State == collectors.Failed) {
+		head = what + " is not measured here"
+	}
+	lines := []string{widget.NewLine(c.Width).Skip(1).Put(c.Theme.Title, head).String()}
+	if why != "" && !strings.HasPrefix(why, "waiting for") {
+		lines = append(lines, wrap(c, "why     ", why)...)
+	}
+	if remedy != "" {
+		lines = append(lines, wrap(c, "remedy  ", remedy)...)
+	}
+	return lines
+}
+
+// wrap breaks a text over lines behind a label.
+func wrap(c Canvas, label, text string) []string {
+	room := max(c.Width-widget.Width(label)-2, 10)
+	var out []string
+	line := ""
+	flush := func() {
+		l := widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, label)
+		out = append(out, l.Plain(line).String())
+		label, line = strings.Repeat(" ", widget.Width(label)), ""
+	}
+	for _, word := range strings.Fields(text) {
+		if line != "" && widget.Width(line)+1+widget.Width(word) > room {
+			flush()
+		}
+		if line != "" {
+			line += " "
+		}
+		line += word
+	}
+	flush()
+	return out
+}
+
+// smallLatency says in three lines what the histogram would show.
+func smallLatency(c Canvas, t Table, f Frame) []string {
+	h := t.Histograms[0]
+	lines := []string{widget.Title(c.Theme, c.Width, "run-queue latency")}
+	if h.Now == nil {
+		return append(lines, missingPart(f, c, collectors.SchedID, "runqlat", "run-queue latency")...)
+	}
+	top := widget.NewLine(c.Width).Skip(1)
+	top.Put(c.Theme.Dim, "n ").Plain(fmt.Sprintf("%-7s", count(h.Now))).Put(c.Theme.Dim, "p50 ").Plain(fmt.Sprintf("%-10s", quantile(h.Now, 0.5)))
+	top.Put(c.Theme.Dim, "mean ").Plain(mean(h.Now))
+	low := widget.NewLine(c.Width).Skip(1)
+	low.Put(c.Theme.Dim, "p99 ").Plain(fmt.Sprintf("%-10s", quantile(h.Now, 0.99))).Put(c.Theme.Dim, "max ").Plain(quantile(h.Now, 1))
+	return append(lines, top.String(), low.String())
+}
+
+// stats is the block beside a histogram: now and since start.
+func stats(t theme.Theme, h Histogram) []string {
+	const width = statsWidth
+	row := func(style theme.Style, name, now, start string) string {
+		return widget.NewLine(width).Put(t.Dim, name).Right(style, now, 14).Right(style, start, width).String()
+	}
+	start := h.Start
+	return []string{
+		row(t.Dim, "", "now", "start"),
+		row(theme.Style{}, "n", count(h.Now), count(start)),
+		row(theme.Style{}, "mean", mean(h.Now), mean(start)),
+		row(theme.Style{}, "p50", quantile(h.Now, 0.5), quantile(start, 0.5)),
+		row(theme.Style{}, "p90", quantile(h.Now, 0.9), quantile(start, 0.9)),
+		row(theme.Style{}, "p99", quantile(h.Now, 0.99), quantile(start, 0.99)),
+		row(theme.Style{}, "max", quantile(h.Now, 1), quantile(start, 1)),
+	}
+}
+
+const statsWidth = 24
+
+// withStats draws a histogram and its numbers side by side.
+func withStats(t theme.Theme, h Histogram, width, height int) []string {
+	if width < 60 {
+		lines := []string{
+			widget.NewLine(width).Skip(1).Put(t.Dim, "n ").Plain(count(h.Now)).Put(t.Dim, "  mean ").Plain(mean(h.Now)).
+				Put(t.Dim, "  p50 ").Plain(quantile(h.Now, 0.5)).String(),
+			widget.NewLine(width).Skip(1).Put(t.Dim, "p99 ").Plain(quantile(h.Now, 0.99)).
+				Put(t.Dim, "  max ").Plain(quantile(h.Now, 1)).String(),
+		}
+		return append(lines, widget.Histogram(t, []widget.Series{{Title: "count", Hist: h.Now}}, width, height-2)...)
+	}
+	left := widget.Histogram(t, []widget.Series{{Title: "count", Hist: h.Now}}, width-statsWidth-2, height)
+	return widget.Join(left, width-statsWidth-2, stats(t, h), 2)
+}

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package panes
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"bpf60/keymap"
+	"bpf60/panes/widget"
+	"bpf60/theme"
+)
+
+// The least screen. Below it there is one line that says so.
+const (
+	leastWidth  = 40
+	leastHeight = 10
+)
+
+// frameLines is what the header, the tab bar and the footer take.
+const frameLines = 3
+
+// View implements tea.Model. Bubble Tea calls it after every message, so the screen is kept until
+// something changes.
+func (r *Root) View() string {
+	if r.width == 0 || r.height == 0 {
+		return ""
+	}
+	if r.drawn == "" {
+		r.drawn = r.cfg.Glyphs.Fold(r.draw())
+	}
+	return r.drawn
+}
+
+func (r *Root) draw() string {
+	t := r.cfg.Theme
+	if r.width < leastWidth || r.height < leastHeight {
+		return widget.NewLine(r.width).Plain(fmt.Sprintf("%d×%d is too small: bpf60 needs %d×%d (q quits)",
+			r.width, r.height, leastWidth, leastHeight)).String()
+	}
+	lines := make([]string, 0, r.height)
+	lines = append(lines, r.header(t), r.tabs(t))
+	room := r.height - frameLines
+	var body string
+	c := Canvas{Width: r.width, Height: room, Theme: t, Focused: true}
+	if r.help != nil {
+		body = r.help.view(c)
+	} else {
+		body = r.top().View(r.frame, c)
+	}
+	shown := strings.Split(body, "\n")
+	lines = append(lines, shown[:min(len(shown), room)]...)
+	for len(lines) < r.height-1 {
+		lines = append(lines, "")
+	}
+	return strings.Join(append(lines, r.footer(t)), "\n")
+}
+
+// header says which host this is, how it is, and how far the first triage has come.
+func (r *Root) header(t theme.Theme) string {
+	l := widget.NewLine(r.width)
+	right, style := r.clock()
+	end := r.width - widget.Width(right)
+	h := newest(r.frame, hostOf)
+	if h == nil {
+		l.Put(t.Title, "bpf60").Skip(1).Plain(r.cfg.Version).Skip(2)
+		if r.frame.Now.Snapshot == nil {
+			l.Put(t.Dim, "waiting for the first sample …")
+		}
+		return l.To(end).Block(pick(style, t), right).String()
+	}
+	var parts []part
+	name := ""
+	if h.Facts != nil {
+		name = widget.Clip(clean(h.Facts.Hostname), 16)
+	}
+	parts = append(parts, part{"up " + widget.Age(h.Uptime), 4})
+	if n := cores(r.frame); n > 0 {
+		parts = append(parts, part{fmt.Sprintf("%d cpu", n), 3})
+	}
+	parts = append(parts, part{fmt.Sprintf("load %s %s %s", widget.Short(h.Load[0]), widget.Short(h.Load[1]), widget.Short(h.Load[2])), 0})
+	if m := h.Mem; m.Total > 0 {
+		parts = append(parts, part{fmt.Sprintf("mem %2.0f%%", 100*(1-float64(m.Available)/float64(m.Total))), 2})
+	}
+	if psi := r.psi(); psi != "" {
+		parts = append(parts, part{psi, 1})
+	}
+	if r.width >= wideWidth && h.Facts != nil {
+		parts = append(parts,
+			part{fmt.Sprintf("available %s of %s", widget.Bytes(h.Mem.Available), widget.Bytes(h.Mem.Total)), 5},
+			part{"kernel " + clean2(h.Facts.Kernel), 6},
+			part{"bpf60 " + r.cfg.Version, 7})
+	}
+	l.Put(t.Title, name).Skip(2)
+	room := end - l.Width() - 2
+	l.Plain(widget.Clip(line{parts: parts}.summary(room), room))
+	return l.To(end).Block(pick(style, t), right).String()
+}
+
+// psi is the pressure over the last interval, in percent: of CPU, memory and I/O.
+func (r *Root) psi() string {
+	c, okc := pressure(r.frame, psiCPU)
+	m, okm := pressure(r.frame, psiMemory)
+	i, oki := pressure(r.frame, psiIO)
+	if !okc && !okm && !oki {
+		return ""
+	}
+	one := func(name string, v float64, ok bool) string {
+		if !ok {
+			return name + "-"
+		}
+		return fmt.Sprintf("%s%.0f", name, 100*v)
+	}
+	return "psi " + one("c", c, okc) + " " + one("m", m, okm) + " " + one("i", i, oki)
+}
+
+// styleName picks a style once the theme is known.
+type styleName uint8
+
+const (
+	plainStyle styleName = iota
+	alertStyle
+	okStyle
+)
+
+func pick(s styleName, t theme.Theme) theme.Style {
+	switch s {
+	case alertStyle:
+		return t.Alert
+	case okStyle:
+		return t.OK
+	case plainStyle:
+	}
+	return theme.Style{}
+}
+
+// clock is the right end of the header: PAUSED and how old what is shown is, or the triage clock.
+func (r *Root) clock() (string, styleName) {
+	if r.paused {
+		age := time.Duration(0)
+		if r.frame.Now.Snapshot != nil {
+			age = r.now() - r.frame.Now.At
+		}
+		return fmt.Sprintf(" PAUSED %s ago ", widget.Age(age)), alertStyle
+	}
+	now, whole := r.now(), r.cfg.TriageFor
+	if now >= whole {
+		return fmt.Sprintf("%s  %.0fs done", widget.Clock(now), whole.Seconds()), okStyle
+	}
+	bar := 8
+	if r.width < 60 {
+		bar = 4
+	}
+	return fmt.Sprintf("%s/%.0fs %s", widget.Clock(now), whole.Seconds(), widget.Progress(float64(now), float64(whole), bar)), plainStyle
+}
+
+// tabName is a pane in the tab bar.
+func tabName(p Pane) string {
+	i := p.Info()
+	return " " + i.Digit + " " + i.Short + " "
+}
+
+// tabs is the tab bar, or where a drill-down is.
+func (r *Root) tabs(t theme.Theme) string {
+	l := widget.NewLine(r.width)
+	if s := r.stacks[r.tab]; len(s) > 1 {
+		l.Put(theme.Style{}, " "+s[0].Info().Digit+" "+s[0].Info().Short)
+		for _, p := range s[1:] {
+			l.Put(t.Dim, " › ").Put(t.Focus, p.Info().Title)
+		}
+		return l.Right(t.Dim, "Esc back", r.width-1).String()
+	}
+	for i, p := range r.cfg.Panes {
+		name := tabName(p)
+		if i == r.tab {
+			l.Put(t.Focus, "["+strings.TrimSpace(name)+"]")
+			continue
+		}
+		l.Skip(1).Put(t.Dim, strings.TrimSpace(name)).Skip(1)
+	}
+	return l.String()
+}
+
+// footer names the keys that work here now, or says what there is to say; at its right is what
+// bpf60 itself costs.
+func (r *Root) footer(t theme.Theme) string {
+	l := widget.NewLine(r.width)
+	keys := r.footerList()
+	cost, lost := r.cost(true)
+	if r.width-widget.Width(cost+lost) < keysWidth(keys)+2 {
+		cost, lost = r.cost(false)
+	}
+	end := r.width - widget.Width(cost+lost)
+	switch {
+	case r.status.text != "" && r.status.alert:
+		l.Skip(1).Block(t.Alert, " "+widget.Clip(r.status.text, r.width-4)+" ")
+	case r.status.text != "":
+		l.Skip(1).Plain(widget.Clip(r.status.text, r.width-2))
+	default:
+		for _, k := range keys {
+			if l.Width()+keysWidth([]keymap.Key{k})+1 > end-2 {
+				continue
+			}
+			l.Skip(min(l.Width(), 1)+1).Put(t.Accent, k.Help().Key).Skip(1).Plain(k.Help().Desc)
+		}
+	}
+	if l.Width() < end {
+		l.To(end).Put(t.Crit, lost).Put(t.Dim, cost)
+	}
+	return l.String()
+}
+
+// keysWidth is how many cells keys take in the footer.
+func keysWidth(keys []keymap.Key) int {
+	n := 0
+	for _, k := range keys {
+		n += 2 + widget.Width(k.Help().Key) + 1 + widget.Width(k.Help().Desc)
+	}
+	return n - 1
+}
+
+// footerList is at most eight keys: what opens and goes back, the pane's own, then the global
+// ones of most use.
+func (r *Root) footerList() []keymap.Key {
+	if r.help != nil {
+		return helpKeys()
+	}
+	order := []string{keymap.Open, keymap.Back}
+	for _, k := range r.top().Keys() {
+		if k.ID != keymap.Up && k.ID != keymap.Down && k.ID != keymap.Open && k.ID != keymap.Back {
+			order = append(order, k.ID)
+		}
+	}
+	order = append(order, keymap.Pause)
+	if r.paused {
+		order = append(order, keymap.Earlier, keymap.Later, keymap.Live)
+	}
+	order = append(order, keymap.Snapshot, keymap.Help)
+	if r.width >= 100 || len(order) < 6 {
+		order = append(order, keymap.Quit)
+	}
+	byID := make(map[string]keymap.Key)
+	for _, k := range r.bindings() {
+		byID[k.ID] = k
+	}
+	var out []keymap.Key
+	for _, id := range order {
+		if k, ok := byID[id]; ok && k.Enabled() && len(out) < 9 {
+			out = append(out, k)
+		}
+	}
+	return out
+}
+
+// cost is what bpf60 itself takes, in full or in short, and what it has lost.
+func (r *Root) cost(full bool) (cost, lost string) {
+	_, _, n := probeCounts(r.frame)
+	s := newest(r.frame, selfOf)
+	if s != nil {
+		n = max(n, s.Lost)
+	}
+	if n > 0 {
+		lost = "lost " + widget.Count(n) + "  "
+	}
+	if s == nil {
+		return "", lost
+	}
+	if s.Seconds() == 0 {
+		return "self " + widget.Bytes(s.RSS), lost
+	}
+	cost = fmt.Sprintf("self %.1f%% %s", 100*s.CPU.Seconds()/s.Seconds(), widget.Bytes(s.RSS))
+	if full && r.width >= 60 {
+		cost += fmt.Sprintf(" bpf %.1f%%~", 100*s.BPF.Seconds()/s.Seconds())
+	}
+	return cost, lost
+}

@@ -1,0 +1,277 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package panes
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"time"
+
+	"bpf60/collectors"
+	"bpf60/triage"
+)
+
+// schema names the JSON report. Fields are added, never renamed.
+const schema = "bpf60.report/1"
+
+type jsonReport struct {
+	Schema    string              `json:"schema"`
+	Version   string              `json:"version"`
+	Host      *jsonHost           `json:"host"`
+	Started   string              `json:"started"`
+	Duration  float64             `json:"duration_seconds"`
+	Interval  *float64            `json:"interval_seconds"`
+	Samples   int                 `json:"samples"`
+	Rules     int                 `json:"rules"`
+	Self      *jsonSelf           `json:"self"`
+	Probes    []jsonProbe         `json:"probes"`
+	Findings  []jsonFinding       `json:"findings"`
+	Healthy   []Healthy           `json:"healthy"`
+	Unchecked []Unchecked         `json:"unchecked"`
+	Panes     map[string]jsonPane `json:"panes"`
+}
+
+type jsonHost struct {
+	Hostname  collectors.Safe `json:"hostname"`
+	Kernel    collectors.Safe `json:"kernel"`
+	Arch      collectors.Safe `json:"arch"`
+	CPUs      int             `json:"cpus"`
+	Memory    uint64          `json:"memory_bytes"`
+	Uptime    float64         `json:"uptime_seconds"`
+	BootID    collectors.Safe `json:"boot_id"`
+	Container bool            `json:"container"`
+}
+
+type jsonSelf struct {
+	CPU    float64 `json:"cpu_seconds"`
+	MaxRSS uint64  `json:"max_rss_bytes"`
+	BPF    float64 `json:"bpf_seconds"`
+	Lost   uint64  `json:"lost_events"`
+}
+
+type jsonProbe struct {
+	Name       string           `json:"name"`
+	State      collectors.State `json:"state"`
+	Hook       string           `json:"hook"`
+	Reason     collectors.Safe  `json:"reason"`
+	Remedy     string           `json:"remedy"`
+	Events     uint64           `json:"events"`
+	Lost       uint64           `json:"lost"`
+	NsPerEvent float64          `json:"ns_per_event"`
+}
+
+type jsonFinding struct {
+	ID        string          `json:"id"`
+	Severity  triage.Severity `json:"severity"`
+	Title     string          `json:"title"`
+	Resource  string          `json:"resource"`
+	Value     float64         `json:"value"`
+	Unit      string          `json:"unit"`
+	Threshold float64         `json:"threshold"`
+	N         uint64          `json:"n"`
+	Window    float64         `json:"window_seconds"`
+	CausedBy  *string         `json:"caused_by"`
+	Victims   []jsonCulprit   `json:"victims"`
+	Quality   string          `json:"quality"`
+	Until     *string         `json:"until"`
+	Evidence  []string        `json:"evidence"`
+	Culprits  []jsonCulprit   `json:"culprits"`
+	Since     string          `json:"since"`
+	AtStart   bool            `json:"at_start"`
+	Pane      string          `json:"pane"`
+	Command   string          `json:"command"`
+}
+
+type jsonCulprit struct {
+	Kind   string          `json:"kind"`
+	Name   collectors.Safe `json:"name"`
+	PID    int32           `json:"pid,omitempty"`
+	Cgroup collectors.Safe `json:"cgroup"`
+	Share  float64         `json:"share"`
+}
+
+type jsonPane struct {
+	Columns    []jsonColumn             `json:"columns"`
+	Rows       [][]Cell                 `json:"rows"`
+	Facts      []jsonFact               `json:"facts"`
+	Histograms map[string]jsonHistogram `json:"histograms"`
+	Badges     map[string]string        `json:"badges"` // by "row/column"
+	Missing    map[string]string        `json:"missing"`
+	Notes      []string                 `json:"notes"`
+}
+
+type jsonColumn struct {
+	ID   string `json:"id"`
+	Unit string `json:"unit"`
+}
+
+type jsonFact struct {
+	ID    string `json:"id"`
+	Unit  string `json:"unit"`
+	Value Cell   `json:"value"`
+}
+
+type jsonHistogram struct {
+	Unit    string       `json:"unit"`
+	Buckets []jsonBucket `json:"buckets"`
+	Count   uint64       `json:"count"`
+	Sum     float64      `json:"sum"`
+}
+
+// jsonBucket holds the non-empty bucket up to Le, inclusive; the last has no upper edge.
+type jsonBucket struct {
+	Le    *uint64 `json:"le"`
+	Count uint64  `json:"count"`
+}
+
+// JSON writes the report as one line of JSON.
+func JSON(w io.Writer, r Report) error {
+	f := r.Frame
+	out := jsonReport{
+		Schema: schema, Version: r.Version, Started: r.Started.Format(time.RFC3339), Duration: r.Duration.Seconds(),
+		Samples: samples(f), Rules: f.Rules,
+		Probes: []jsonProbe{}, Findings: []jsonFinding{}, Healthy: []Healthy{}, Unchecked: []Unchecked{}, Panes: map[string]jsonPane{},
+	}
+	if r.Interval > 0 {
+		s := r.Interval.Seconds()
+		out.Interval = &s
+	}
+	out.Healthy = append(out.Healthy, r.Healthy...)
+	out.Unchecked = append(out.Unchecked, r.Unchecked...)
+	if h := lastHost(f); h != nil && h.Facts != nil {
+		x := h.Facts
+		out.Host = &jsonHost{collectors.Clean(x.Hostname), safe(x.Kernel), safe(x.Arch), x.CPUs, h.Mem.Total, h.Uptime.Seconds(), safe(x.BootID), x.InContainer}
+	}
+	_, _, lost := probeCounts(f)
+	if s := newest(f, selfOf); s != nil {
+		out.Self = &jsonSelf{s.CPUTotal.Seconds(), s.MaxRSS, s.BPFTotal.Seconds(), max(s.Lost, lost)}
+	}
+	for _, p := range probes(f) {
+		out.Probes = append(out.Probes, jsonProbe{p.Name, p.State, p.Hook, safe(stateReason(p.Probe)), p.Remedy, p.Events, p.Lost, p.NsPerEvent})
+	}
+	var began time.Time
+	if f.Now.Snapshot != nil {
+		began = f.Now.Taken.Add(-f.Now.At)
+	}
+	for _, l := range listed(f) {
+		out.Findings = append(out.Findings, findingJSON(l.finding, began))
+	}
+	for _, p := range r.Panes {
+		out.Panes[string(p.Info().ID)] = paneJSON(p.Table(f))
+	}
+	b, err := marshal(out)
+	if err != nil {
+		return fmt.Errorf("writing the report as JSON: %w", err)
+	}
+	if _, err := w.Write(append(b, '\n')); err != nil {
+		return fmt.Errorf("writing the report: %w", err)
+	}
+	return nil
+}
+
+// stateReason is why a probe is not on; idle and warming are off to a reader of JSON.
+func stateReason(p collectors.Probe) string {
+	if p.Reason != "" {
+		return p.Reason
+	}
+	switch p.State {
+	case collectors.Idle:
+		return "attaches while somebody looks"
+	case collectors.Warming:
+		return "no reading yet"
+	case collectors.Off, collectors.On, collectors.Degraded, collectors.Failed:
+	}
+	return ""
+}
+
+func findingJSON(x triage.Finding, began time.Time) jsonFinding {
+	out := jsonFinding{
+		ID: x.ID, Severity: x.Severity, Title: x.Title, Resource: x.Resource, Value: x.Value, Unit: x.Unit, Threshold: x.Threshold,
+		N: x.N, Window: x.Window.Seconds(), Quality: x.Quality, Evidence: append([]string{}, x.Evidence...),
+		Victims: culpritsJSON(x.Victims), Culprits: culpritsJSON(x.Culprits),
+		Since: began.Add(x.Since).Format(time.RFC3339), AtStart: x.AtStart, Pane: x.Pane, Command: x.Command,
+	}
+	if x.CausedBy != "" {
+		out.CausedBy = &x.CausedBy
+	}
+	if x.Until > 0 {
+		s := began.Add(x.Until).Format(time.RFC3339)
+		out.Until = &s
+	}
+	return out
+}
+
+func culpritsJSON(list []triage.Culprit) []jsonCulprit {
+	out := []jsonCulprit{}
+	for _, x := range list {
+		out = append(out, jsonCulprit{x.Kind, x.Name, x.Target.Process.TGID, x.Cgroup, x.Share})
+	}
+	return out
+}
+
+func paneJSON(t Table) jsonPane {
+	out := jsonPane{
+		Columns: []jsonColumn{}, Rows: [][]Cell{}, Facts: []jsonFact{}, Histograms: map[string]jsonHistogram{},
+		Badges: map[string]string{}, Missing: map[string]string{}, Notes: append([]string{}, t.Notes...),
+	}
+	for _, c := range t.Columns {
+		out.Columns = append(out.Columns, jsonColumn{c.ID, c.Unit})
+	}
+	for _, r := range t.Rows {
+		out.Rows = append(out.Rows, r.Cells)
+		for i, c := range r.Cells {
+			at := r.ID + "/" + t.Columns[i].ID
+			if c.Badge != "" {
+				out.Badges[at] = c.Badge
+			}
+			if !c.Known() {
+				out.Missing[at] = c.Why
+			}
+		}
+	}
+	for _, x := range t.Facts {
+		out.Facts = append(out.Facts, jsonFact{x.ID, x.Unit, x.Cell})
+		if !x.Cell.Known() {
+			out.Missing[x.ID] = x.Cell.Why
+		}
+	}
+	for _, h := range t.Histograms {
+		if h.Now == nil {
+			out.Missing[h.ID] = h.Why
+			continue
+		}
+		j := jsonHistogram{Unit: "us", Buckets: []jsonBucket{}, Count: h.Now.Count(), Sum: float64(h.Now.Sum) / 1e3}
+		for i, n := range h.Now.Slots {
+			if n == 0 {
+				continue
+			}
+			b := jsonBucket{Count: n}
+			if i < collectors.HistSlots-1 {
+				le := collectors.SlotBucket(i).Hi
+				b.Le = &le
+			}
+			j.Buckets = append(j.Buckets, b)
+		}
+		out.Histograms[h.ID] = j
+	}
+	return out
+}
+
+// marshal writes v without escaping < > & for HTML: reports are read by people too.
+func marshal(v any) ([]byte, error) {
+	var b jsonBuffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	if err := e.Encode(v); err != nil {
+		return nil, err
+	}
+	return b[:len(b)-1], nil
+}
+
+type jsonBuffer []byte
+
+func (b *jsonBuffer) Write(p []byte) (int, error) {
+	*b = append(*b, p...)
+	return len(p), nil
+}

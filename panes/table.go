@@ -1,0 +1,190 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package panes
+
+import (
+	"math"
+	"strconv"
+	"time"
+
+	"bpf60/collectors"
+	"bpf60/panes/widget"
+)
+
+// Table is what a pane knows at a frame, as numbers. View, the text report and the JSON report
+// are three prints of it, so they cannot tell different stories.
+type Table struct {
+	Title      string
+	Facts      []Fact // single numbers beside the rows
+	Columns    []Column
+	Rows       []Row
+	Histograms []Histogram
+	Notes      []string // one a line: what is missing and what would supply it
+}
+
+// Fact is a single number with a name.
+type Fact struct {
+	ID, Title, Unit string
+	Cell            Cell
+	Decimals        int
+}
+
+// Column describes the cells of one column.
+type Column struct {
+	ID       string // the classic tool's name, also in JSON
+	Title    string
+	Unit     string // "%", "tasks"; empty for text
+	Width    int
+	Decimals int
+	Left     bool // text: left-aligned
+}
+
+// Row is one line. Its ID stays the same from frame to frame, so that a cursor can stay on it.
+type Row struct {
+	ID    string
+	Cells []Cell
+}
+
+// Cell is a number, a text, or missing with the reason.
+type Cell struct {
+	kind  cellKind
+	num   float64
+	text  collectors.Safe
+	Badge string // right behind the number: ~ L12 s1/64 be par
+	Why   string // why it is missing
+}
+
+type cellKind uint8
+
+const (
+	missing cellKind = iota
+	number
+	text
+)
+
+// Missing is a number that cannot be had, and why.
+func Missing(why string) Cell { return Cell{Why: why} }
+
+// Number is a measured number. One that is not a number is missing.
+func Number(v float64) Cell {
+	if math.IsNaN(v) || math.IsInf(v, 0) {
+		return Cell{Why: "nothing to divide by"}
+	}
+	return Cell{kind: number, num: v}
+}
+
+// Name is a text that others chose, cleaned.
+func Name(s collectors.Safe) Cell { return Cell{kind: text, text: s} }
+
+// Say is a text of our own.
+func Say(s string) Cell { return Name(safe(s)) }
+
+// safe makes Safe text of our own words.
+func safe(s string) collectors.Safe { return collectors.Clean(collectors.RawString(s)) }
+
+// Known says whether there is something to show.
+func (c Cell) Known() bool { return c.kind != missing }
+
+// Num is the number, false for a text and for what is missing.
+func (c Cell) Num() (float64, bool) { return c.num, c.kind == number }
+
+// Format prints the cell with that many decimals; - is a number that is missing.
+func (c Cell) Format(decimals int) string {
+	switch c.kind {
+	case number:
+		return strconv.FormatFloat(c.num, 'f', decimals, 64) + c.Badge
+	case text:
+		return c.text.String() + c.Badge
+	case missing:
+	}
+	return "-"
+}
+
+// fit prints the cell for its column. A number that is too long is shortened, never cut: a cut
+// number is a wrong one.
+func (c Cell) fit(col Column) string {
+	s := c.Format(col.Decimals)
+	if c.kind == number && widget.Width(s) > col.Width {
+		return widget.Short(c.num) + c.Badge
+	}
+	return s
+}
+
+// MarshalJSON writes a number, a string or null.
+func (c Cell) MarshalJSON() ([]byte, error) {
+	switch c.kind {
+	case number:
+		return []byte(strconv.FormatFloat(c.num, 'f', -1, 64)), nil
+	case text:
+		return marshal(c.text.String())
+	case missing:
+	}
+	return []byte("null"), nil
+}
+
+// Histogram is a distribution of durations.
+type Histogram struct {
+	ID, Title string
+	Now       *collectors.Hist // over the frame's span; nil: not measured
+	Start     *collectors.Hist // since the probe attached, or since the mark; nil: not known
+	Why       string           // why it is not measured
+}
+
+// leastForP99 is how many events a p99 needs: below, it is the maximum by another name.
+const leastForP99 = 100
+
+// quantile prints the q-th quantile of h as its bucket.
+func quantile(h *collectors.Hist, q float64) string {
+	if h == nil {
+		return "-"
+	}
+	if q >= 0.99 && q < 1 && h.Count() < leastForP99 {
+		return "-"
+	}
+	b, ok := h.Quantile(q)
+	if !ok {
+		return "-"
+	}
+	return widget.Range(b)
+}
+
+// mean prints the exact mean of h.
+func mean(h *collectors.Hist) string {
+	if h == nil || h.Count() == 0 {
+		return "-"
+	}
+	return widget.Micros(h.Mean())
+}
+
+// count prints how many events h holds.
+func count(h *collectors.Hist) string {
+	if h == nil {
+		return "-"
+	}
+	return widget.Count(h.Count())
+}
+
+// rate prints n a span as a rate.
+func rate(n uint64, span collectors.Span) string {
+	s := span.Seconds()
+	if s <= 0 {
+		return "-"
+	}
+	return widget.Short(float64(n)/s) + "/s"
+}
+
+// perSecond is n over d, or missing for an empty span.
+func perSecond(n uint64, span collectors.Span) Cell {
+	if span.Seconds() <= 0 {
+		return Missing("waiting for a second reading")
+	}
+	return Number(float64(n) / span.Seconds())
+}
+
+// share is part of whole, false without a whole.
+func share(part, whole time.Duration) (float64, bool) {
+	if whole <= 0 {
+		return 0, false
+	}
+	return float64(part) / float64(whole), true
+}

@@ -1,0 +1,161 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Package widget draws the parts that panes share: lines, bars, sparklines, histograms, heat maps
+// and tables. Everything is built by hand with the theme's prebuilt sequences, because that costs
+// a tenth of laying cells out with a library, and fewer than half the bytes.
+package widget
+
+import (
+	"strings"
+
+	"github.com/charmbracelet/x/ansi"
+
+	"bpf60/theme"
+)
+
+// Line builds one line of at most max cells. Blanks are held back until something follows, so a
+// line never ends in them: the terminal clears the rest of a line by itself.
+type Line struct {
+	b       strings.Builder
+	at, max int // cells written, blanks held back included
+	blanks  int
+}
+
+// NewLine returns an empty line of at most max cells.
+func NewLine(maxCells int) *Line { return &Line{max: max(maxCells, 0)} }
+
+// Width is how many cells are taken.
+func (l *Line) Width() int { return l.at }
+
+// Left is how many cells are free.
+func (l *Line) Left() int { return l.max - l.at }
+
+// Put writes text in a style, cut to what is free. Blanks at its end are held back.
+func (l *Line) Put(style theme.Style, text string) *Line {
+	if w := Width(text); w > l.Left() {
+		text = Clip(text, l.Left())
+	}
+	shown := strings.TrimRight(text, " ")
+	return l.Block(style, shown).Skip(len(text) - len(shown))
+}
+
+// Block writes text in a style with the blanks at its end, where the style shows them.
+func (l *Line) Block(style theme.Style, text string) *Line {
+	if text == "" || l.Left() <= 0 {
+		return l
+	}
+	text = Clip(text, l.Left())
+	l.flush()
+	l.b.WriteString(style.On())
+	l.b.WriteString(text)
+	l.b.WriteString(style.Off())
+	l.at += Width(text)
+	return l
+}
+
+// Plain writes text without a style.
+func (l *Line) Plain(text string) *Line { return l.Put(theme.Style{}, text) }
+
+// Raw writes text that holds its own styles and is cells wide. It is left out if it does not fit.
+func (l *Line) Raw(text string, cells int) *Line {
+	if cells > l.Left() {
+		return l
+	}
+	l.flush()
+	l.b.WriteString(text)
+	l.at += cells
+	return l
+}
+
+// To leaves blanks up to column col.
+func (l *Line) To(col int) *Line {
+	if n := min(col, l.max) - l.at; n > 0 {
+		l.blanks += n
+		l.at += n
+	}
+	return l
+}
+
+// Skip leaves n blanks.
+func (l *Line) Skip(n int) *Line { return l.To(l.at + n) }
+
+// Right writes text so that it ends before column end.
+func (l *Line) Right(style theme.Style, text string, end int) *Line {
+	return l.To(end-Width(text)).Put(style, text)
+}
+
+// Rule fills the rest of the line with a rule.
+func (l *Line) Rule(style theme.Style) *Line {
+	return l.Put(style, strings.Repeat("─", max(l.Left(), 0)))
+}
+
+// String returns the line.
+func (l *Line) String() string { return l.b.String() }
+
+func (l *Line) flush() {
+	for l.blanks > 0 {
+		n := min(l.blanks, len(spaces))
+		l.b.WriteString(spaces[:n])
+		l.blanks -= n
+	}
+}
+
+const spaces = "                                                                "
+
+// Width is the number of cells text takes; text holds no newline.
+func Width(text string) int {
+	for i := range len(text) {
+		if c := text[i]; c >= 0x80 || c < 0x20 {
+			return ansi.StringWidth(text)
+		}
+	}
+	return len(text)
+}
+
+// Clip cuts text to at most cells, and says so with an ellipsis.
+func Clip(text string, cells int) string {
+	if cells <= 0 {
+		return ""
+	}
+	if Width(text) <= cells {
+		return text
+	}
+	return ansi.Truncate(text, cells, "…")
+}
+
+// Title is a rule with titles in it: ── cpu ── cs 41.2k/s ────. The first part is the title, the
+// rest what explains it. Parts that do not fit are left out whole.
+func Title(t theme.Theme, width int, parts ...string) string {
+	l := NewLine(width)
+	style := t.Title
+	for _, p := range parts {
+		if p == "" {
+			continue
+		}
+		if need := 3 + Width(p) + 1; l.Width() > 0 && need > l.Left() {
+			break
+		}
+		l.Put(t.Dim, "── ").Put(style, p).Skip(1)
+		style = theme.Style{}
+	}
+	return l.Rule(t.Dim).String()
+}
+
+// Join sets two blocks of lines side by side; left is padded to its width.
+func Join(left []string, width int, right []string, gap int) []string {
+	out := make([]string, 0, max(len(left), len(right)))
+	for i := range max(len(left), len(right)) {
+		var a, b string
+		if i < len(left) {
+			a = left[i]
+		}
+		if i < len(right) {
+			b = right[i]
+		}
+		if b != "" {
+			a += strings.Repeat(" ", max(width+gap-ansi.StringWidth(a), 0)) + b
+		}
+		out = append(out, a)
+	}
+	return out
+}
