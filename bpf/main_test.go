@@ -116,7 +116,7 @@ func closing(t testing.TB, f interface{ Close() error }) {
 
 func openSched(t testing.TB, k *Kernel, from Method) *Sched {
 	t.Helper()
-	s, err := OpenSched(k, from)
+	s, err := OpenSched(k, SchedParts{From: from, Switch: true, Queue: true})
 	if err != nil {
 		t.Fatalf("OpenSched: %v", err)
 	}

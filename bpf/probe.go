@@ -26,6 +26,7 @@ type Kernel struct {
 	paranoid   string // kernel.perf_event_paranoid
 	unpriv     string // kernel.unprivileged_bpf_disabled
 	btfPresent bool
+	refused    string // by the user, and how to take it back
 
 	mu      sync.Mutex
 	cache   *btf.Cache
@@ -90,7 +91,13 @@ func (k *Kernel) mayTrace() bool {
 		k.capable(unix.CAP_BPF) && k.capable(unix.CAP_PERFMON)
 }
 
+// Refuse makes every load fail with the need for what option switched off. Call it before any load.
+func (k *Kernel) Refuse(option string) { k.refused = option }
+
 func (k *Kernel) mayLoad() error {
+	if k.refused != "" {
+		return &NeedError{Need: "BPF, which " + k.refused + " switched off", Remedy: "start without " + k.refused}
+	}
 	if k.mayTrace() {
 		return nil
 	}

@@ -72,9 +72,16 @@ type Sched struct {
 	rawWake  []schedWakeCounts
 }
 
-// OpenSched loads and attaches the best method this kernel allows, none better than from. The
-// caller owns the result and closes it.
-func OpenSched(k *Kernel, from Method) (*Sched, error) {
+// SchedParts says what of the scheduler to measure.
+type SchedParts struct {
+	From   Method // the best method to try
+	Switch bool   // waits, time on the CPU, switches
+	Queue  bool   // length of the queues
+}
+
+// OpenSched loads and attaches the best method this kernel allows, none better than parts.From.
+// The caller owns the result and closes it.
+func OpenSched(k *Kernel, parts SchedParts) (*Sched, error) {
 	obj, err := newObject(k, loadSched)
 	if err != nil {
 		return nil, err
@@ -85,11 +92,16 @@ func OpenSched(k *Kernel, from Method) (*Sched, error) {
 		ByWakeup:     func() error { return attachWake(obj) },
 		ByTracepoint: func() error { return attachTraceWake(obj) },
 	}
-	for m := from; m <= ByTracepoint; m++ {
-		err := attach[m]()
+	for m := parts.From; m <= ByTracepoint; m++ {
+		var err error
+		if parts.Switch {
+			err = attach[m]()
+		}
 		if err == nil {
 			s.method = m
-			s.openQueue()
+			if parts.Queue {
+				s.openQueue()
+			}
 			return s, nil
 		}
 		s.passed = append(s.passed, err)

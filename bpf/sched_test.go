@@ -373,7 +373,7 @@ func TestNoBTFNoTracefs(t *testing.T) {
 	if inWorld(t, "nobtf,notracefs") {
 		return
 	}
-	_, err := OpenSched(need(t), ByStamp)
+	_, err := OpenSched(need(t), SchedParts{Switch: true})
 	var lacks *NeedError
 	if !errors.As(err, &lacks) || !strings.Contains(lacks.Need, "BTF") {
 		t.Errorf("OpenSched = %v, want the need for BTF", err)
@@ -412,7 +412,7 @@ func TestQueueSamples(t *testing.T) {
 // TestNothingStays looks for the programs, maps and links that were open, by their ids.
 func TestNothingStays(t *testing.T) {
 	k := need(t)
-	s, err := OpenSched(k, ByStamp)
+	s, err := OpenSched(k, SchedParts{Switch: true, Queue: true})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -19,7 +19,7 @@ type parts struct {
 	open   func(o options) (session, error) // makes a session; nothing is read or attached before Run
 	news   tea.Msg                          // tells the screen that history has grown
 	facts  func() []Fact                    // what doctor says of the host
-	keys   func(rebound map[string][]string) (table string, problems []error)
+	keys   func(rebound map[string][]string) (text, markdown string, problems []error)
 	panes  []string // ids of the panes there are
 	probes []string // names that --probes takes
 	themes []string

@@ -24,7 +24,8 @@ func (c *commands) versionCmd() *cobra.Command {
 }
 
 func (c *commands) keys() *cobra.Command {
-	return &cobra.Command{
+	var markdown bool
+	cmd := &cobra.Command{
 		Use:   "keys",
 		Short: "list the keys, with what the configuration changed",
 		Args:  noArgs,
@@ -36,9 +37,14 @@ func (c *commands) keys() *cobra.Command {
 			for _, w := range o.Warnings {
 				c.complain("%s", w)
 			}
-			table, _ := c.parts.keys(o.Keys) // the problems are among the warnings
+			table, md, _ := c.parts.keys(o.Keys) // the problems are among the warnings
+			if markdown {
+				table = md
+			}
 			_, err = io.WriteString(cmd.OutOrStdout(), table)
 			return readerLeft(err)
 		},
 	}
+	cmd.Flags().BoolVar(&markdown, "markdown", false, "print the table of the README")
+	return cmd
 }

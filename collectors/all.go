@@ -4,17 +4,15 @@ package collectors
 
 import "bpf60/bpf"
 
-// All returns every collector, cheapest first, as the Runner takes them. A nil kernel leaves out
-// what needs BPF: processes then come from /proc.
-func All(k *bpf.Kernel, fs FS) []Collector {
-	all := []Collector{NewHost(fs), NewCPU(fs)}
-	if k == nil {
-		return append(all, NewTasks(fs), NewSelf())
-	}
-	return append(all,
-		NewSched(k, fs),
+// All returns every collector, cheapest first, as the Runner takes them. Probes named in off stay
+// off.
+func All(k *bpf.Kernel, fs FS, off map[string]bool) []Collector {
+	return []Collector{
+		NewHost(fs),
+		NewCPU(fs),
+		NewSched(k, fs, off),
 		NewWake(k),
 		NewTasks(fs, newIterScanner(k)),
 		NewSelf(),
-	)
+	}
 }

@@ -119,8 +119,9 @@ type schedReader interface {
 const schedQuiet = 3 * time.Second
 
 type schedCollector struct {
-	open   func(from bpf.Method) (schedReader, error)
+	open   func(bpf.SchedParts) (schedReader, error)
 	online func(ctx context.Context) ([]int, error)
+	off    map[string]bool // probes that the user switched off
 
 	r     schedReader
 	from  bpf.Method // the best method not yet found to be useless here
@@ -136,12 +137,16 @@ type schedCollector struct {
 	lost  uint64
 }
 
-// NewSched returns the collector of Sched, with the BPF programs of package bpf.
-func NewSched(k *bpf.Kernel, fs FS) Collector {
+// switchedOff is the reason of a probe that is off because the user said so.
+const switchedOff = "switched off by --probes"
+
+// NewSched returns the collector of Sched, with the BPF programs of package bpf. Probes named in
+// off are not shown; a program is not attached if all it serves is off.
+func NewSched(k *bpf.Kernel, fs FS, off map[string]bool) Collector {
 	sys := fs.sysFile("devices/system/cpu/online")
-	return newSched(
-		func(from bpf.Method) (schedReader, error) {
-			s, err := bpf.OpenSched(k, from)
+	c := newSched(
+		func(parts bpf.SchedParts) (schedReader, error) {
+			s, err := bpf.OpenSched(k, parts)
 			if err != nil {
 				return nil, err
 			}
@@ -154,9 +159,11 @@ func NewSched(k *bpf.Kernel, fs FS) Collector {
 			}
 			return parseCPUList(b)
 		})
+	c.off = off
+	return c
 }
 
-func newSched(open func(bpf.Method) (schedReader, error), online func(context.Context) ([]int, error)) *schedCollector {
+func newSched(open func(bpf.SchedParts) (schedReader, error), online func(context.Context) ([]int, error)) *schedCollector {
 	return &schedCollector{open: open, online: online}
 }
 
@@ -165,12 +172,22 @@ func (c *schedCollector) Meta() Meta { return Meta{ID: SchedID, Slow: true} }
 func (c *schedCollector) Start(context.Context) error {
 	c.begun, c.err = false, nil
 	c.total, c.lost = bpf.SchedCounts{}, 0
-	r, err := c.open(c.from)
+	if c.off["runqlat"] && c.off["cpudist"] && c.off["runqlen"] {
+		return errSwitchedOff
+	}
+	r, err := c.open(c.parts())
 	if err != nil {
 		return fmt.Errorf("opening the scheduler's probes: %w", err)
 	}
 	c.r = r
 	return nil
+}
+
+// errSwitchedOff ends a Start that has nothing to do. The rows say why.
+var errSwitchedOff = &NeedError{Need: "one of its probes", Remedy: "start without --probes"}
+
+func (c *schedCollector) parts() bpf.SchedParts {
+	return bpf.SchedParts{From: c.from, Switch: !c.off["runqlat"] || !c.off["cpudist"], Queue: !c.off["runqlen"]}
 }
 
 // Collect reads the maps. The first reading is the baseline, and is emitted as such: an empty span
@@ -180,7 +197,9 @@ func (c *schedCollector) Collect(ctx context.Context, now time.Duration) (Sample
 	if err != nil {
 		return nil, err
 	}
-	c.r.SampleQueues(online)
+	if !c.off["runqlen"] {
+		c.r.SampleQueues(online)
+	}
 	cur, err := c.r.Read(c.cur)
 	if c.err = err; err != nil {
 		return nil, err
@@ -192,6 +211,7 @@ func (c *schedCollector) Collect(ctx context.Context, now time.Duration) (Sample
 		return nil, ErrWarming
 	}
 	s := deriveSched(c.base, c.prev, cur, Span{c.last, now}, c.r.Method())
+	s.hide(c.off["runqlat"], c.off["cpudist"])
 	c.prev, c.cur, c.last = cur, c.prev, now
 	c.total.Switches += s.Host.Switches
 	c.total.QueueSamples += s.Host.QueueSamples
@@ -209,7 +229,7 @@ func (c *schedCollector) Collect(ctx context.Context, now time.Duration) (Sample
 // nothing, or a link that is silent while the host switches.
 func (c *schedCollector) judge(s *Sched, now time.Duration) error {
 	blind := s.Method == bpf.ByStamp.String() && s.Host.Switches >= 100 && s.Host.Unstamped == s.Host.Switches
-	silent := now-c.moved >= schedQuiet
+	silent := c.parts().Switch && now-c.moved >= schedQuiet
 	if !blind && !silent {
 		return nil
 	}
@@ -220,7 +240,7 @@ func (c *schedCollector) judge(s *Sched, now time.Duration) error {
 		return fmt.Errorf("closing the scheduler's probes: %w", err)
 	}
 	c.r = nil
-	r, err := c.open(c.from)
+	r, err := c.open(c.parts())
 	if err != nil {
 		c.err = fmt.Errorf("opening the scheduler's probes again: %w", err)
 		return c.err
@@ -230,6 +250,25 @@ func (c *schedCollector) judge(s *Sched, now time.Duration) error {
 		c.use = fmt.Errorf("attached again: silent for %s", now-c.moved)
 	}
 	return ErrWarming
+}
+
+// hide empties what the user does not want of a program that serves more than one probe.
+func (s *Sched) hide(wait, onCPU bool) {
+	if wait {
+		s.Host.Wait, s.WaitTotal = Hist{}, Hist{}
+	}
+	if onCPU {
+		s.Host.OnCPU, s.OnCPUTotal = Hist{}, Hist{}
+	}
+	for i := range s.CPUs {
+		c := &s.CPUs[i]
+		if wait {
+			c.Wait, c.WaitTotal = Hist32{}, Hist{}
+		}
+		if onCPU {
+			c.OnCPU, c.OnCPUTotal = Hist32{}, Hist{}
+		}
+	}
 }
 
 // deriveSched subtracts two readings, CPU by CPU. A counter that went back was restarted, and all
@@ -287,26 +326,40 @@ func (c *SchedCounts) plus(d *SchedCounts) {
 	c.QueueSum += d.QueueSum
 }
 
-// Probes are runqlat, cpudist and runqlen: the first two share a program.
+// Probes are runqlat, cpudist and runqlen: the first two share a program, whose cost stands in one
+// row only.
 func (c *schedCollector) Probes() []Probe {
 	lat := Probe{Name: "runqlat", Hook: bpf.ByStamp.String(), State: Off, Reason: "not started"}
-	dist, length := lat, Probe{Name: "runqlen", Hook: "perf_event cpu-clock 99 Hz", State: Off, Reason: "not started"}
+	dist, length := lat, lat
 	dist.Name = "cpudist"
-	if c.r == nil {
-		if c.err != nil {
-			lat.State, lat.Reason = Failed, clean(c.err.Error())
-			dist.State, dist.Reason = Failed, lat.Reason
+	length.Name, length.Hook = "runqlen", "perf_event cpu-clock 99 Hz"
+	if c.r != nil {
+		c.started(&lat, &dist, &length)
+	} else if c.err != nil {
+		for _, p := range []*Probe{&lat, &dist, &length} {
+			p.State, p.Reason = Failed, clean(c.err.Error())
 		}
-		return []Probe{lat, dist, length}
 	}
+	rows := []Probe{lat, dist, length}
+	for i := range rows {
+		if c.off[rows[i].Name] {
+			rows[i] = Probe{Name: rows[i].Name, Hook: rows[i].Hook, State: Off, Reason: switchedOff}
+		}
+	}
+	return rows
+}
+
+// started fills the rows of an open facade.
+func (c *schedCollector) started(lat, dist, length *Probe) {
 	state, reason := stateOf(c.begun, c.err)
 	method := c.r.Method()
-	for _, p := range []*Probe{&lat, &dist} {
-		p.State, p.Reason, p.Hook = state, reason, method.String()
-		p.Events, p.Lost = c.total.Switches, c.lost
-		p.NsPerEvent = costOf(method)
+	for _, p := range []*Probe{lat, dist, length} {
+		p.State, p.Reason = state, reason
 	}
-	dist.NsPerEvent, dist.Events, dist.Lost = 0, 0, 0 // it is runqlat's program
+	lat.Hook, lat.Events, lat.Lost, lat.NsPerEvent = method.String(), c.total.Switches, c.lost, costOf(method)
+	if c.off["runqlat"] { // then the shared program runs for cpudist
+		dist.Events, dist.NsPerEvent = c.total.Switches, costOf(method)
+	}
 	passed := c.use
 	if p := c.r.Passed(); len(p) > 0 {
 		passed = p[0]
@@ -316,17 +369,14 @@ func (c *schedCollector) Probes() []Probe {
 		lat.explain(passed)
 	}
 	if method != bpf.ByStamp {
-		dist.State, dist.Events, dist.Lost = Off, 0, 0
-		dist.Hook = bpf.ByStamp.String()
+		dist.State = Off
 		dist.explain(passed)
 	}
-	length.State, length.Reason = state, reason
 	length.Events, length.NsPerEvent = c.total.QueueSamples, bpf.CostQueueSample
 	if err := c.r.QueueErr(); err != nil {
 		length.State = Off
 		length.explain(err)
 	}
-	return []Probe{lat, dist, length}
 }
 
 func costOf(m bpf.Method) float64 {

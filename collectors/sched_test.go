@@ -85,11 +85,11 @@ func TestDeriveSched(t *testing.T) {
 func startSched(t *testing.T, readers ...schedReader) (*schedCollector, *[]bpf.Method) {
 	t.Helper()
 	var asked []bpf.Method
-	c := newSched(func(from bpf.Method) (schedReader, error) {
+	c := newSched(func(parts bpf.SchedParts) (schedReader, error) {
 		if len(asked) == len(readers) {
 			return nil, errors.New("no reader left")
 		}
-		asked = append(asked, from)
+		asked = append(asked, parts.From)
 		return readers[len(asked)-1], nil
 	}, func(context.Context) ([]int, error) { return []int{0}, nil })
 	if err := c.Start(t.Context()); err != nil {
@@ -185,6 +185,50 @@ func TestSchedProbesNameWhatIsMissing(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, c.Probes()); diff != "" {
 		t.Errorf("Probes (-want +got):\n%s", diff)
+	}
+}
+
+func TestSchedSwitchedOff(t *testing.T) {
+	tests := map[string]struct {
+		off           []string
+		parts         bpf.SchedParts
+		waits, stints uint64
+	}{
+		"none":    {parts: bpf.SchedParts{Switch: true, Queue: true}, waits: 2, stints: 2},
+		"runqlat": {off: []string{"runqlat"}, parts: bpf.SchedParts{Switch: true, Queue: true}, stints: 2},
+		"cpudist": {off: []string{"cpudist"}, parts: bpf.SchedParts{Switch: true, Queue: true}, waits: 2},
+		"runqlen": {off: []string{"runqlen"}, parts: bpf.SchedParts{Switch: true}, waits: 2, stints: 2},
+		"program": {off: []string{"runqlat", "cpudist"}, parts: bpf.SchedParts{Queue: true}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			var got bpf.SchedParts
+			c := newSched(func(parts bpf.SchedParts) (schedReader, error) {
+				got = parts
+				return &schedFake{reads: [][]bpf.SchedCounts{{counts(4)}, {counts(6)}}}, nil
+			}, func(context.Context) ([]int, error) { return []int{0}, nil })
+			c.off = map[string]bool{}
+			for _, name := range tt.off {
+				c.off[name] = true
+			}
+			if err := c.Start(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			_, _ = c.Collect(t.Context(), 0)
+			s, err := c.Collect(t.Context(), time.Second)
+			if err != nil {
+				t.Fatal(err)
+			}
+			h := s.(*Sched)
+			if got != tt.parts || h.Host.Wait.Count() != tt.waits || h.Host.OnCPU.Count() != tt.stints || h.CPUs[0].Wait.Count() != tt.waits {
+				t.Errorf("%v: %d waits, %d stints, want %v: %d, %d", got, h.Host.Wait.Count(), h.Host.OnCPU.Count(), tt.parts, tt.waits, tt.stints)
+			}
+			for _, p := range c.Probes() {
+				if off := p.Reason == switchedOff; off != c.off[p.Name] {
+					t.Errorf("%s is %v (%s)", p.Name, p.State, p.Reason)
+				}
+			}
+		})
 	}
 }
 

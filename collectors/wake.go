@@ -123,7 +123,7 @@ func deriveWake(prev, cur *bpf.WakeCounts, span Span) *Wake {
 
 // Probes is one: it attaches while somebody looks.
 func (c *wakeCollector) Probes() []Probe {
-	p := Probe{Name: "runqlat cause", State: Idle, Hook: bpf.ByWakeup.String(), Reason: "attaches while looked at"}
+	p := Probe{Name: "runqlat-cause", State: Idle, Hook: bpf.ByWakeup.String(), Reason: "attaches while looked at"}
 	if c.r == nil {
 		return []Probe{p}
 	}
