@@ -16,8 +16,23 @@ import (
 // Key is a binding that can say why it does nothing just now.
 type Key struct {
 	key.Binding
-	ID  string // name in the config: "pause"
-	Why string // shown when the key is pressed while disabled
+	ID   string // name in the config: "pause"
+	Why  string // shown when the key is pressed while disabled
+	Long string // what it does, for help and README; empty: the footer's words say it
+}
+
+// In returns the key with words that say in full what it does.
+func (k Key) In(full string) Key {
+	k.Long = full
+	return k
+}
+
+// Does says what the key does, in full.
+func (k Key) Does() string {
+	if k.Long != "" {
+		return k.Long
+	}
+	return k.Help().Desc
 }
 
 // New returns a key. Two keys pressed after each other are written with a blank: "g g".
@@ -60,9 +75,9 @@ func Global() []Key {
 	return []Key{
 		New(Open, "Enter", "open the row", "enter"),
 		New(Back, "Esc", "back", "esc", "backspace"),
-		New(Pause, "space", "pause", " ", "p"),
-		New(Snapshot, "S", "snapshot", "S", "ctrl+s"),
-		New(Help, "?", "help", "?", "f1"),
+		New(Pause, "space", "pause", " ", "p").In("pause, and resume"),
+		New(Snapshot, "S", "snapshot", "S", "ctrl+s").In("write everything shown into a text report"),
+		New(Help, "?", "help", "?", "f1").In("help: search with /, Enter does it"),
 		New(Quit, "q", "quit", "q", "f10", "ctrl+c"),
 		New(NextTab, "Tab", "next pane", "tab"),
 		New(PrevTab, "S-Tab", "previous pane", "shift+tab"),
@@ -72,9 +87,9 @@ func Global() []Key {
 		New(PageDown, "PgDn", "page down", "pgdown", "ctrl+f", "ctrl+d"),
 		New(Top, "gg", "first row", "g g", "home"),
 		New(Bottom, "G", "last row", "G"),
-		New(Earlier, "←", "one sample back", "left", "h"),
-		New(Later, "→", "one sample on", "right", "l"),
-		New(Live, "End", "back to live", "end"),
+		New(Earlier, "←", "back", "left", "h").In("paused: one sample back"),
+		New(Later, "→", "on", "right", "l").In("paused: one sample on"),
+		New(Live, "End", "live", "end").In("paused: back to live"),
 		New(Redraw, "^L", "redraw", "ctrl+l"),
 		New(Suspend, "^Z", "to the shell", "ctrl+z"),
 	}

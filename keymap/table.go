@@ -23,7 +23,7 @@ func Markdown(sections ...Section) string {
 			for _, n := range k.Keys() {
 				names = append(names, "`"+pretty(n)+"`")
 			}
-			fmt.Fprintf(&b, "| %s | %s | %s | `%s` |\n", s.Title, strings.Join(names, " "), k.Help().Desc, k.ID)
+			fmt.Fprintf(&b, "| %s | %s | %s | `%s` |\n", s.Title, strings.Join(names, " "), k.Does(), k.ID)
 		}
 	}
 	return b.String()
@@ -42,7 +42,7 @@ func Text(sections ...Section) string {
 			for _, n := range k.Keys() {
 				names = append(names, pretty(n))
 			}
-			fmt.Fprintf(&b, "  %-22s %-24s %s\n", strings.Join(names, ", "), k.Help().Desc, k.ID)
+			fmt.Fprintf(&b, "  %-20s %-58s %s\n", strings.Join(names, ", "), k.Does(), k.ID)
 		}
 	}
 	return b.String()

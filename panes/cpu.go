@@ -97,16 +97,24 @@ const (
 
 // Keys implements Pane.
 func (p *CPU) Keys() []keymap.Key {
-	open := keymap.New(keymap.Open, "Enter", "cpu", "enter")
+	open := keymap.New(keymap.Open, "Enter", "cpu", "enter").In("open the page of the CPU")
 	if p.selected == rowAll {
 		open = open.Off("select a CPU first: this line is all of them")
 	}
 	return []keymap.Key{
 		open,
-		keymap.New(keyDraw, "v", ((p.draw + 1) % drawings).String(), "v"),
-		keymap.New(keySplit, "i", "split", "i"),
-		keymap.New(keyReset, "x", "reset", "x"),
+		drawKey(p.draw),
+		keymap.New(keySplit, "i", "split", "i").In("split latency: all, by CPU, by cause (woken or preempted)"),
+		resetKey(),
 	}
+}
+
+func drawKey(now drawing) keymap.Key {
+	return keymap.New(keyDraw, "v", ((now + 1) % drawings).String(), "v").In("draw latency as histogram, percentiles over time, heat map")
+}
+
+func resetKey() keymap.Key {
+	return keymap.New(keyReset, "x", "reset", "x").In("count \"start\" from now on; nothing is cleared")
 }
 
 // Update implements Pane.
@@ -326,10 +334,19 @@ func waitHistogram(f Frame, s *collectors.Sched) Histogram {
 		return h
 	}
 	h.Now, h.Start = &s.Host.Wait, &s.WaitTotal
+	h.Badge = lostBadge(&s.Host)
 	if m := marked(f, schedOf); m != nil {
 		h.Start = since(&s.WaitTotal, &m.WaitTotal)
 	}
 	return h
+}
+
+// lostBadge says how many waits were seen and could not be counted; empty for none.
+func lostBadge(c *collectors.SchedCounts) string {
+	if n := c.Negative + c.Unstamped + c.Collided; n > 0 {
+		return "L" + widget.Count(n)
+	}
+	return ""
 }
 
 func onCPUHistogram(f Frame, s *collectors.Sched) Histogram {

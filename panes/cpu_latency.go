@@ -131,7 +131,7 @@ func (p *CPU) wideView(f Frame, c Canvas, t Table, height int) []string {
 	}
 	how, parts := asHeatMap, []string{"run-queue latency over time", p.split.String(), "one column a sample"}
 	if p.draw == asPercentiles {
-		how, parts = asPercentiles, append(parts, widget.PercentilesKey)
+		how, parts = asPercentiles, []string{parts[0], parts[1], widget.PercentilesKey, parts[2]}
 	}
 	lines = append(lines, widget.Title(c.Theme, c.Width, parts...))
 	if p.split == byCause && wakeOver(f) == nil {

@@ -19,6 +19,8 @@ type cpuPage struct {
 	draw drawing
 }
 
+const offline = " is offline"
+
 func newCPUPage(cpu int) *cpuPage { return &cpuPage{cpu: cpu} }
 
 // Info implements Pane.
@@ -37,8 +39,8 @@ func (p *cpuPage) Keys() []keymap.Key {
 		keymap.New(keymap.Open, "Enter", "open", "enter").Off("there is nothing below one CPU yet"),
 		keymap.New(keymap.Up, "k", "previous cpu", "k", "up"),
 		keymap.New(keymap.Down, "j", "next cpu", "j", "down"),
-		keymap.New(keyDraw, "v", ((p.draw + 1) % drawings).String(), "v"),
-		keymap.New(keyReset, "x", "reset", "x"),
+		drawKey(p.draw),
+		resetKey(),
 	}
 }
 
@@ -76,8 +78,8 @@ func (p *cpuPage) Table(f Frame) Table {
 		}
 	}
 	t.Facts, t.Histograms = nil, nil
-	if len(rows) > 0 && len(t.Rows) < 2 {
-		t.Notes = append(t.Notes, t.Title+" is offline")
+	if len(rows) > 1 && len(t.Rows) < 2 {
+		t.Notes = append(t.Notes, t.Title+offline)
 	}
 	wait := Histogram{ID: "runqlat", Title: "waits for this CPU"}
 	runs := Histogram{ID: "cpudist", Title: "time on this CPU"}
@@ -86,6 +88,7 @@ func (p *cpuPage) Table(f Frame) Table {
 		t.Facts = append(t.Facts,
 			Fact{ID: "cs", Title: "switches to a task", Unit: "/s", Cell: perSecond(c.Switches, sched.Span)},
 			Fact{ID: "runq", Title: "tasks waiting", Unit: "tasks", Cell: queueOf(f, sched, p.cpu), Decimals: 1})
+		wait.Badge = lostBadge(&c.SchedCounts)
 		wait.Now, wait.Start = &c.Wait, &c.WaitTotal
 		runs.Now, runs.Start = &c.OnCPU, &c.OnCPUTotal
 		if m := schedCPU(marked(f, schedOf), p.cpu); m != nil {
@@ -118,8 +121,10 @@ func (p *cpuPage) View(f Frame, c Canvas) string {
 	lines := []string{widget.Title(c.Theme, c.Width, parts...)}
 	table := CPU{selected: strconv.Itoa(p.cpu)}
 	lines = append(lines, table.tableLines(f, c, t, 3)...)
-	if len(t.Rows) == 1 {
-		lines = append(lines, widget.NewLine(c.Width).Skip(1).Plain(t.Title+" is offline").String())
+	for _, n := range t.Notes {
+		if n == t.Title+offline {
+			lines = append(lines, widget.NewLine(c.Width).Skip(1).Plain(n).String())
+		}
 	}
 	rest := c.Height - len(lines)
 	switch {
@@ -145,7 +150,7 @@ func (p *cpuPage) plots(f Frame, c Canvas) []plot {
 func (p *cpuPage) plotTitle(c Canvas) string {
 	parts := []string{"waits for this CPU", "one column a sample"}
 	if p.draw == asPercentiles {
-		parts = append(parts, widget.PercentilesKey)
+		parts = []string{parts[0], widget.PercentilesKey, parts[1]}
 	}
 	return widget.Title(c.Theme, c.Width, parts...)
 }

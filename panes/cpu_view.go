@@ -89,13 +89,22 @@ func (p *CPU) title(c Canvas, f Frame) string {
 		span = "one column a sample"
 	}
 	parts := []string{"run-queue latency", p.split.String(), span}
-	if p.draw == asPercentiles {
-		parts = append(parts, widget.PercentilesKey)
+	if p.draw == asPercentiles { // the legend matters more than the step of the axis
+		parts = []string{parts[0], parts[1], widget.PercentilesKey, span}
 	}
 	if f.Mark != nil && f.Mark.Snapshot != nil && p.draw == asHistogram {
 		parts = append(parts, "start is "+f.Mark.Taken.Format("15:04:05"))
 	}
+	if s := schedOver(f); s != nil && !firstChoice(f) {
+		parts = append(parts, s.Method)
+	}
 	return widget.Title(c.Theme, c.Width, parts...)
+}
+
+// firstChoice says whether waits are measured the way they should be; if not the title says how.
+func firstChoice(f Frame) bool {
+	p, ok := probeNamed(f, collectors.SchedID, "runqlat")
+	return ok && p.State == collectors.On
 }
 
 // tableLines draws the table in at most room lines.
@@ -284,7 +293,7 @@ func smallLatency(c Canvas, t Table, f Frame) []string {
 		return append(lines, missingPart(f, c, collectors.SchedID, "runqlat", "run-queue latency")...)
 	}
 	top := widget.NewLine(c.Width).Skip(1)
-	top.Put(c.Theme.Dim, "n ").Plain(fmt.Sprintf("%-7s", count(h.Now))).Put(c.Theme.Dim, "p50 ").Plain(fmt.Sprintf("%-10s", quantile(h.Now, 0.5)))
+	top.Put(c.Theme.Dim, "n ").Plain(fmt.Sprintf("%-7s", count(h.Now)+h.Badge)).Put(c.Theme.Dim, "p50 ").Plain(fmt.Sprintf("%-10s", quantile(h.Now, 0.5)))
 	top.Put(c.Theme.Dim, "mean ").Plain(mean(h.Now))
 	low := widget.NewLine(c.Width).Skip(1)
 	low.Put(c.Theme.Dim, "p99 ").Plain(fmt.Sprintf("%-10s", quantile(h.Now, 0.99))).Put(c.Theme.Dim, "max ").Plain(quantile(h.Now, 1))
@@ -300,7 +309,7 @@ func stats(t theme.Theme, h Histogram) []string {
 	start := h.Start
 	return []string{
 		row(t.Dim, "", "now", "start"),
-		row(theme.Style{}, "n", count(h.Now), count(start)),
+		row(theme.Style{}, "n", count(h.Now)+h.Badge, count(start)),
 		row(theme.Style{}, "mean", mean(h.Now), mean(start)),
 		row(theme.Style{}, "p50", quantile(h.Now, 0.5), quantile(start, 0.5)),
 		row(theme.Style{}, "p90", quantile(h.Now, 0.9), quantile(start, 0.9)),
@@ -315,7 +324,7 @@ const statsWidth = 24
 func withStats(t theme.Theme, h Histogram, width, height int) []string {
 	if width < 60 {
 		lines := []string{
-			widget.NewLine(width).Skip(1).Put(t.Dim, "n ").Plain(count(h.Now)).Put(t.Dim, "  mean ").Plain(mean(h.Now)).
+			widget.NewLine(width).Skip(1).Put(t.Dim, "n ").Plain(count(h.Now)+h.Badge).Put(t.Dim, "  mean ").Plain(mean(h.Now)).
 				Put(t.Dim, "  p50 ").Plain(quantile(h.Now, 0.5)).String(),
 			widget.NewLine(width).Skip(1).Put(t.Dim, "p99 ").Plain(quantile(h.Now, 0.99)).
 				Put(t.Dim, "  max ").Plain(quantile(h.Now, 1)).String(),

@@ -291,7 +291,8 @@ func judgedFrame() Frame {
 	}
 	f := s.frame()
 	f.Rules = 3
-	gone := triage.Finding{ID: "cpu.switch_storm", Severity: triage.Warning, Title: "41k switches/s", Resource: "cpu", Pane: "cpu", Since: 50 * time.Second}
+	gone := triage.Finding{ID: "cpu.switch_storm", Severity: triage.Warning, Title: "41k switches/s", Resource: "cpu", Pane: "cpu",
+		Value: 41e3, Threshold: 40e3, Unit: "/s", Window: 10 * time.Second, Since: 50 * time.Second}
 	f.Verdict = &Verdict{After: time.Minute, Findings: append([]triage.Finding{gone}, last.Findings...)}
 	return f
 }
@@ -351,6 +352,7 @@ func lossyFrame() Frame {
 		}
 		snap.Sched.Host.QueueSamples, snap.Sched.Host.QueueSum = 0, 0
 		snap.Sched.Host.Unstamped = 6
+		snap.Sched.Method = "wake-up to switch"
 		if i%9 == 4 || i > 40 && i < 46 || i == 69 { // late, or stuck for a while
 			snap.Sched = nil
 		}

@@ -67,7 +67,7 @@ func (h *help) lines() []helpLine {
 	want := strings.ToLower(h.filter)
 	for i := range h.keys {
 		k := &h.keys[i]
-		if strings.Contains(strings.ToLower(strings.Join([]string{k.Help().Key, k.Help().Desc, k.ID}, " ")), want) {
+		if strings.Contains(strings.ToLower(strings.Join([]string{k.Help().Key, k.Does(), k.ID}, " ")), want) {
 			out = append(out, helpLine{key: k})
 		}
 	}
@@ -185,7 +185,7 @@ func (h *help) row(c Canvas, x helpLine, selected bool) string {
 	if selected {
 		style = c.Theme.Focus
 	}
-	desc := k.Help().Desc
+	desc := k.Does()
 	if !k.Enabled() {
 		name, desc = c.Theme.Dim, desc+": "+k.Why
 	}

@@ -37,7 +37,7 @@ func (p *Overview) Wants(Scope) []collectors.Want { return nil }
 
 // Keys implements Pane.
 func (p *Overview) Keys() []keymap.Key {
-	return []keymap.Key{keymap.New(keymap.Open, "Enter", "open", "enter")}
+	return []keymap.Key{keymap.New(keymap.Open, "Enter", "open", "enter").In("open the pane of the line")}
 }
 
 // findingRow is the row ID of a finding; a checklist line's is its own id.
@@ -395,7 +395,7 @@ func runqlatLine(f Frame) line {
 		{"p50 " + fmt.Sprintf("%-8s", quantile(h, 0.5)), 2},
 		{"p99 " + fmt.Sprintf("%-9s", quantile(h, 0.99)), 1},
 		{"max " + fmt.Sprintf("%-9s", quantile(h, 1)), 0},
-		{"n " + count(h), 3},
+		{"n " + count(h) + lostBadge(&s.Host), 3},
 	}
 	if n := h.Count(); n > 0 && n < leastForP99 {
 		l.why = fmt.Sprintf("p99: only %d waits in the interval, it takes %d", n, leastForP99)

@@ -66,6 +66,30 @@ func (w *writer) line(format string, args ...any) {
 	}
 }
 
+// wrapped prints text over as many lines as it takes, each behind the indent.
+func (w *writer) wrapped(indent, text string) {
+	for _, l := range wrapText(indent, text) {
+		w.line("%s", l)
+	}
+}
+
+// wrapText breaks text into lines of the report, each behind the indent.
+func wrapText(indent, text string) []string {
+	var out []string
+	row := ""
+	for _, word := range strings.Fields(text) {
+		if row != "" && widget.Width(indent+row+word)+1 > reportWidth {
+			out = append(out, indent+row)
+			row = ""
+		}
+		if row != "" {
+			row += " "
+		}
+		row += word
+	}
+	return append(out, indent+row)
+}
+
 // head begins a part.
 func (w *writer) head(title string) {
 	w.line("")
@@ -76,7 +100,7 @@ func (w *writer) head(title string) {
 // every pane in full unless r.Brief.
 func Text(out io.Writer, r Report) error {
 	w := &writer{b: bufio.NewWriter(out)}
-	w.line("%s", verdict(r))
+	w.wrapped("", verdict(r))
 	textHost(w, r)
 	textFindings(w, r)
 	textChecks(w, r)
@@ -195,10 +219,10 @@ func textFindings(w *writer, r Report) {
 		w.line("  %s%s%s %s%s%s", indent, mark(x.Severity), x.ID, x.Title, x.Quality, over)
 		w.line("  %s     %s", indent, measured(x))
 		if len(x.Evidence) > 0 {
-			w.line("  %s     %s", indent, strings.Join(x.Evidence, " · "))
+			w.wrapped("  "+indent+"     ", strings.Join(x.Evidence, " · "))
 		}
 		if who := people("by", x.Culprits) + people("hits", x.Victims); who != "" {
-			w.line("  %s    %s", indent, who)
+			w.wrapped("  "+indent+"     ", who)
 		}
 	}
 }
@@ -247,7 +271,7 @@ func textChecks(w *writer, r Report) {
 		w.line("  ok  %s: %s", x.Resource, strings.Join(x.Evidence, ", "))
 	}
 	for _, x := range r.Unchecked {
-		w.line("  --  %s: %s", x.Resource, strings.TrimSuffix(x.Reason+"; "+x.Remedy, "; "))
+		w.wrapped("  --  ", x.Resource+": "+strings.TrimSuffix(x.Reason+"; "+x.Remedy, "; "))
 	}
 }
 
@@ -295,7 +319,7 @@ func textCause(w *writer, r Report, room int) {
 }
 
 func histogramSummary(h Histogram) string {
-	return fmt.Sprintf("n %s, mean %s, p50 %s, p90 %s, p99 %s, max %s", count(h.Now), mean(h.Now),
+	return fmt.Sprintf("n %s%s, mean %s, p50 %s, p90 %s, p99 %s, max %s", count(h.Now), h.Badge, mean(h.Now),
 		quantile(h.Now, 0.5), quantile(h.Now, 0.9), quantile(h.Now, 0.99), quantile(h.Now, 1))
 }
 
@@ -336,10 +360,10 @@ func textHistogram(w *writer, h Histogram, room int) {
 		b := collectors.SlotBucket(i)
 		n := h.Now.Slots[i]
 		stars := int(uint64(starWidth) * n / max(most, 1))
-		w.line("%s%9d -> %-9d : %-8d |%-*s|", tag, b.Lo, b.Hi, n, starWidth, strings.Repeat("*", stars))
+		w.line("%s%9d -> %-10d : %-8d |%-*s|", tag, b.Lo, b.Hi, n, starWidth, strings.Repeat("*", stars))
 	}
 	if len(skip) > 0 {
-		w.line("     ^ rows before this one are left out, %d in all; they are in the table below", len(skip))
+		w.line("^ stands for rows that are left out above it, %d in all", len(skip))
 	}
 }
 
@@ -388,31 +412,44 @@ func qualityLines(r Report) []string {
 		head += fmt.Sprintf(" · own cost %.2f s CPU, %s at most, bpf %.3f s~", s.CPUTotal.Seconds(), widget.Bytes(s.MaxRSS), s.BPFTotal.Seconds())
 	}
 	out = append(out, head)
-	rows := probes(r.Frame)
 	quiet := 0
-	const most = 14
-	for _, p := range rows {
-		if p.State == collectors.On && p.Lost == 0 && p.NsPerEvent == 0 || len(out) > most {
+	groups := make(map[string][]string) // names of the probes that share state, reason and remedy
+	var order []string
+	for _, p := range probes(r.Frame) {
+		switch {
+		case p.NsPerEvent > 0 || p.Lost > 0:
+			out = append(out, fmt.Sprintf("  %-18s %-8s %s", p.Name, p.State, probeCost(p.Probe)))
+		case p.Reason == "":
 			quiet++
 			continue
 		}
-		reason := p.Reason
-		if p.Remedy != "" {
-			reason += "; " + p.Remedy
+		if p.Reason != "" {
+			why := fmt.Sprintf("%s: %s", p.State, strings.TrimSuffix(clean2(p.Reason)+"; "+clean2(p.Remedy), "; "))
+			if groups[why] == nil {
+				order = append(order, why)
+			}
+			groups[why] = append(groups[why], p.Name)
 		}
-		cost := ""
-		if p.NsPerEvent > 0 {
-			cost = fmt.Sprintf("%s events × %.0f ns~ ", widget.Count(p.Events), p.NsPerEvent)
-		}
-		if p.Lost > 0 {
-			cost += fmt.Sprintf("lost %d ", p.Lost)
-		}
-		out = append(out, fmt.Sprintf("  %-10s %-8s %-24s %s%s", p.Name, p.State, p.Hook, cost, clean2(reason)))
+	}
+	for _, why := range order {
+		out = append(out, wrapText("  ", strings.Join(groups[why], ", ")+" "+why)...)
 	}
 	if quiet > 0 {
-		out = append(out, fmt.Sprintf("  and %d more that are on, from files", quiet))
+		out = append(out, fmt.Sprintf("  %d more without a remark", quiet))
 	}
 	return out
+}
+
+// probeCost is what a probe has counted and what that cost.
+func probeCost(p collectors.Probe) string {
+	s := p.Hook
+	if p.NsPerEvent > 0 {
+		s += fmt.Sprintf(", %s events × %.0f ns~", widget.Count(p.Events), p.NsPerEvent)
+	}
+	if p.Lost > 0 {
+		s += fmt.Sprintf(", lost %d", p.Lost)
+	}
+	return s
 }
 
 // textPane prints one pane's table in full.
@@ -421,11 +458,11 @@ func textPane(w *writer, p Pane, f Frame) {
 	w.line("")
 	w.line("%s", "── "+strings.ToLower(p.Info().Title)+" "+strings.Repeat("─", max(reportWidth-4-widget.Width(p.Info().Title), 0)))
 	for _, x := range t.Facts {
-		v := x.Cell.Format(x.Decimals)
+		title := x.Title
 		if !x.Cell.Known() {
-			v += " (" + x.Cell.Why + ")"
+			title += " (" + x.Cell.Why + ")"
 		}
-		w.line("  %-12s %14s %-6s %s", x.ID, v, x.Unit, x.Title)
+		w.line("  %-13s %14s %-6s %s", x.ID, x.Cell.Format(x.Decimals), x.Unit, title)
 	}
 	if len(t.Rows) > 0 {
 		w.line("")

@@ -254,6 +254,9 @@ func paneJSON(t Table) jsonPane {
 			j.Buckets = append(j.Buckets, b)
 		}
 		out.Histograms[h.ID] = j
+		if h.Badge != "" {
+			out.Badges[h.ID] = h.Badge
+		}
 	}
 	return out
 }

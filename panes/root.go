@@ -350,13 +350,13 @@ func (r *Root) back() {
 	}
 }
 
-// goTo opens the tab of a pane, without its drill-downs when a row is named.
+// goTo opens the tab of a pane, without its drill-downs when a row is named or the tab is open.
 func (r *Root) goTo(msg GoMsg) tea.Cmd {
 	for i, s := range r.stacks {
 		if s[0].Info().ID != msg.Pane {
 			continue
 		}
-		if msg.Row != "" {
+		if msg.Row != "" || i == r.tab {
 			r.stacks[i] = s[:1]
 		}
 		r.openTab(i)

@@ -309,46 +309,48 @@ func marked[T any](f Frame, get func(*collectors.Snapshot) *T) *T {
 	return get(f.Mark.Snapshot)
 }
 
-// whyNot says why a probe gives nothing just now, and what would help.
+// whyNot says why a probe gives nothing just now, and what would help. Of a collector that has no
+// probe of that name the first one speaks.
 func whyNot(f Frame, id collectors.ID, name string) (why, remedy string) {
 	if f.Now.Snapshot == nil {
 		return "waiting for the first reading", ""
 	}
-	for _, p := range f.Now.Probes[id] {
-		if p.Name != name {
-			continue
-		}
-		switch p.State {
-		case collectors.Off, collectors.Failed:
-			if p.Reason == "" {
-				return name + " is " + p.State.String(), p.Remedy
-			}
-			return p.Reason, p.Remedy
-		case collectors.Warming:
-			return "waiting for " + name, ""
-		case collectors.Idle:
-			return "attaching " + name + " …", ""
-		case collectors.On, collectors.Degraded:
-			if p.Reason != "" {
-				return p.Reason, p.Remedy
-			}
-			return "waiting for " + name, ""
-		}
+	p, ok := probeNamed(f, id, name)
+	if !ok {
+		return "no collector of " + name + " here", ""
 	}
-	return "no collector of " + name + " here", ""
+	switch p.State {
+	case collectors.Off, collectors.Failed:
+		if p.Reason == "" {
+			return name + " is " + p.State.String(), p.Remedy
+		}
+		return p.Reason, p.Remedy
+	case collectors.Idle:
+		return "attaching " + name + " …", ""
+	case collectors.On, collectors.Degraded:
+		if p.Reason != "" {
+			return p.Reason, p.Remedy
+		}
+	case collectors.Warming:
+	}
+	return "waiting for " + name, ""
 }
 
-// probeNamed finds a probe of the newest snapshot.
+// probeNamed finds a probe of the newest snapshot: that name, or the collector's first.
 func probeNamed(f Frame, id collectors.ID, name string) (collectors.Probe, bool) {
 	if f.Now.Snapshot == nil {
 		return collectors.Probe{}, false
 	}
-	for _, p := range f.Now.Probes[id] {
+	list := f.Now.Probes[id]
+	for _, p := range list {
 		if p.Name == name {
 			return p, true
 		}
 	}
-	return collectors.Probe{}, false
+	if len(list) == 0 {
+		return collectors.Probe{}, false
+	}
+	return list[0], true
 }
 
 // cores is how many CPUs are online, 0 when unknown.

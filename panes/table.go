@@ -128,6 +128,7 @@ type Histogram struct {
 	Now       *collectors.Hist // over the frame's span; nil: not measured
 	Start     *collectors.Hist // since the probe attached, or since the mark; nil: not known
 	Why       string           // why it is not measured
+	Badge     string           // L12: twelve events of the span were seen and not counted
 }
 
 // leastForP99 is how many events a p99 needs: below, it is the maximum by another name.

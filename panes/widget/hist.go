@@ -332,6 +332,7 @@ func plotLine(t theme.Theme, slot int, open bool, width, n int, cell func(i int)
 		label = "≤" + label[strings.IndexByte(label, '-')+1:]
 	}
 	l := NewLine(width).Right(t.Dim, label, shortLabel).Put(t.Dim, " │")
+	var run strings.Builder
 	for i := 0; i < n; {
 		style, text := cell(i)
 		if text == " " {
@@ -339,15 +340,16 @@ func plotLine(t theme.Theme, slot int, open bool, width, n int, cell func(i int)
 			i++
 			continue
 		}
-		run := text
+		run.Reset()
+		run.WriteString(text)
 		for i++; i < n; i++ {
 			s, more := cell(i)
 			if s != style || more == " " {
 				break
 			}
-			run += more
+			run.WriteString(more)
 		}
-		l.Put(style, run)
+		l.Put(style, run.String())
 	}
 	return l.String()
 }

@@ -4,6 +4,7 @@ package widget
 
 import (
 	"math"
+	"strings"
 
 	"bpf60/theme"
 )
@@ -66,10 +67,10 @@ func Area(t theme.Theme, values []float64, hi float64, width, height int) []stri
 	for row := range out {
 		floor := float64(height - 1 - row)
 		l := NewLine(width).To(width - len(values))
-		run := ""
+		var run strings.Builder
 		flush := func() {
-			l.Put(t.Accent, run)
-			run = ""
+			l.Put(t.Accent, run.String())
+			run.Reset()
 		}
 		for _, v := range values {
 			fill := -1.0
@@ -78,11 +79,11 @@ func Area(t theme.Theme, values []float64, hi float64, width, height int) []stri
 			}
 			switch {
 			case fill >= 1:
-				run += "█"
+				run.WriteString("█")
 			case fill > 0:
-				run += glyph(levels, int(fill*8)-1)
+				run.WriteString(glyph(levels, int(fill*8)-1))
 			case row == height-1 && !math.IsNaN(v):
-				run += "▁"
+				run.WriteString("▁")
 			default:
 				flush()
 				l.Skip(1)
