@@ -146,7 +146,7 @@ func (o *options) parse(data []byte, p *parts) (warnings []string, err error) {
 	}
 	if len(f.Keys) > 0 {
 		o.Keys = f.Keys
-		if _, problems := p.keys(f.Keys); len(problems) > 0 {
+		if _, _, problems := p.keys(f.Keys); len(problems) > 0 {
 			for _, e := range problems {
 				warnings = append(warnings, fmt.Sprintf("%d: [keys]: %v", lineOf(data, toml.Key{"keys"}), e))
 			}

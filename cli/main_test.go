@@ -57,7 +57,7 @@ func fakeParts(scene []string) parts {
 		facts: func() []Fact {
 			return []Fact{{Name: "kernel BTF", Value: "absent", Remedy: "boot a kernel with CONFIG_DEBUG_INFO_BTF"}}
 		},
-		keys: func(rebound map[string][]string) (string, []error) {
+		keys: func(rebound map[string][]string) (string, string, []error) {
 			table := "q quit\n"
 			var problems []error
 			for id, list := range rebound {
@@ -67,7 +67,7 @@ func fakeParts(scene []string) parts {
 				}
 				table = strings.Join(list, " ") + " quit\n"
 			}
-			return table, problems
+			return table, "| " + table + " |\n", problems
 		},
 		panes:  []string{"overview", "cpu"},
 		probes: []string{"runqlat", "cpudist"},

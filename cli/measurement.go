@@ -79,7 +79,7 @@ func (m *measurement) Model(s screen) tea.Model {
 	keys, _ := keymap.Rebind(s.Keys, keymap.Global(), own...) // the problems are among the warnings
 	glyphs := theme.ASCII
 	if s.UTF8 {
-		glyphs = theme.Block
+		glyphs = theme.Blocks
 	}
 	return panes.New(panes.Config{
 		Panes: all, History: m.history, Want: m.runner.Want, Save: s.Save, Clock: s.Clock,
@@ -108,11 +108,7 @@ func (m *measurement) Probes() []collectors.Probe {
 	if !ok {
 		return nil
 	}
-	var out []collectors.Probe
-	for _, id := range panes.ProbeOrder(now.Probes) {
-		out = append(out, now.Probes[id]...)
-	}
-	return out
+	return now.ProbeRows()
 }
 
 func (m *measurement) Report(w io.Writer, r reportRequest) error {

@@ -4,6 +4,8 @@ package collectors
 
 import (
 	"context"
+	"maps"
+	"slices"
 	"time"
 )
 
@@ -25,6 +27,15 @@ type Snapshot struct {
 	Wake  *Wake
 	Tasks *Tasks
 	Self  *Self
+}
+
+// ProbeRows lists the rows of all collectors, by collector and in its order.
+func (s *Snapshot) ProbeRows() []Probe {
+	var rows []Probe
+	for _, id := range slices.Sorted(maps.Keys(s.Probes)) {
+		rows = append(rows, s.Probes[id]...)
+	}
+	return rows
 }
 
 // Source produces snapshots until its context ends: the Runner live, a Replay from a recording.

@@ -300,7 +300,7 @@ func cpuRow(id string, ticks collectors.Ticks, isNew bool, cols []cpuColumn, que
 	return r
 }
 
-func queueOf(f Frame, s *collectors.Sched, cpu int) Cell {
+func queueOf(f Frame, s *schedSum, cpu int) Cell {
 	if c := schedCPU(s, cpu); c != nil {
 		if q, ok := c.Queue(); ok {
 			return Number(q)
@@ -311,7 +311,7 @@ func queueOf(f Frame, s *collectors.Sched, cpu int) Cell {
 }
 
 // queueAll is how many tasks wait on all CPUs together.
-func queueAll(f Frame, s *collectors.Sched) Cell {
+func queueAll(f Frame, s *schedSum) Cell {
 	sum, known := 0.0, false
 	if s != nil {
 		for i := range s.CPUs {
@@ -327,7 +327,7 @@ func queueAll(f Frame, s *collectors.Sched) Cell {
 	return Number(sum)
 }
 
-func waitHistogram(f Frame, s *collectors.Sched) Histogram {
+func waitHistogram(f Frame, s *schedSum) Histogram {
 	h := Histogram{ID: "runqlat", Title: "run-queue latency"}
 	if s == nil {
 		h.Why, _ = whyNot(f, collectors.SchedID, "runqlat")
@@ -349,7 +349,7 @@ func lostBadge(c *collectors.SchedCounts) string {
 	return ""
 }
 
-func onCPUHistogram(f Frame, s *collectors.Sched) Histogram {
+func onCPUHistogram(f Frame, s *schedSum) Histogram {
 	h := Histogram{ID: "cpudist", Title: "time on a CPU"}
 	if s == nil {
 		h.Why, _ = whyNot(f, collectors.SchedID, "cpudist")

@@ -91,7 +91,7 @@ func (p *cpuPage) Table(f Frame) Table {
 		wait.Badge = lostBadge(&c.SchedCounts)
 		wait.Now, wait.Start = &c.Wait, &c.WaitTotal
 		runs.Now, runs.Start = &c.OnCPU, &c.OnCPUTotal
-		if m := schedCPU(marked(f, schedOf), p.cpu); m != nil {
+		if m := schedCPU(markedSched(f), p.cpu); m != nil {
 			wait.Start, runs.Start = since(&c.WaitTotal, &m.WaitTotal), since(&c.OnCPUTotal, &m.OnCPUTotal)
 		}
 	} else {

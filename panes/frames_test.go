@@ -166,7 +166,7 @@ func (s *story) second(l load) *collectors.Snapshot {
 			s.oncpu = make([]collectors.SchedCPU, l.cpus)
 		}
 		for n := range l.cpus {
-			one := collectors.SchedCPU{CPU: n, SchedCounts: collectors.SchedCounts{Wait: divide(wait, l.cpus, n), OnCPU: divide(run, l.cpus, n)}}
+			one := collectors.SchedCounts{Wait: divide(wait, l.cpus, n), OnCPU: divide(run, l.cpus, n)}
 			one.Switches = one.OnCPU.Count()
 			one.QueueSamples = 99
 			one.QueueSum = uint64(math.Round(99 * float64(one.Wait.Sum) / 1e9))
@@ -174,8 +174,7 @@ func (s *story) second(l load) *collectors.Snapshot {
 			sched.Host.QueueSum += one.QueueSum
 			s.oncpu[n].WaitTotal.Plus(&one.Wait)
 			s.oncpu[n].OnCPUTotal.Plus(&one.OnCPU)
-			one.WaitTotal, one.OnCPUTotal = s.oncpu[n].WaitTotal, s.oncpu[n].OnCPUTotal
-			sched.CPUs = append(sched.CPUs, one)
+			sched.CPUs = append(sched.CPUs, collectors.NewSchedCPU(n, &one, &s.oncpu[n].WaitTotal, &s.oncpu[n].OnCPUTotal))
 		}
 		snap.Sched = sched
 
@@ -418,8 +417,9 @@ func TestStoriesAreConsistent(t *testing.T) {
 				}
 				var wait, run collectors.Hist
 				for i := range m.Sched.CPUs {
-					wait.Plus(&m.Sched.CPUs[i].Wait)
-					run.Plus(&m.Sched.CPUs[i].OnCPU)
+					w, r := m.Sched.CPUs[i].Wait.Hist(), m.Sched.CPUs[i].OnCPU.Hist()
+					wait.Plus(&w)
+					run.Plus(&r)
 				}
 				if wait.Slots != m.Sched.Host.Wait.Slots || run.Slots != m.Sched.Host.OnCPU.Slots {
 					t.Fatalf("at %v the CPUs' histograms do not sum to the host's", m.At)

@@ -130,34 +130,49 @@ func addTicks(a, b collectors.Ticks) collectors.Ticks {
 	}
 }
 
-// schedOver is the scheduler over the frame: deltas summed, totals of the newest. Nil without one.
-func schedOver(f Frame) *collectors.Sched {
-	samples := within(f, schedOf)
-	switch len(samples) {
-	case 0:
+// schedSum is the scheduler over a frame: deltas summed at full width, totals of the newest sample.
+type schedSum struct {
+	collectors.Span
+	Host                  collectors.SchedCounts
+	CPUs                  []cpuSched // ascending
+	WaitTotal, OnCPUTotal collectors.Hist
+	Method                string
+}
+
+// cpuSched is one CPU's share.
+type cpuSched struct {
+	CPU int
+	collectors.SchedCounts
+	WaitTotal, OnCPUTotal collectors.Hist
+}
+
+// schedOver is the scheduler over the frame. Nil without a sample.
+func schedOver(f Frame) *schedSum { return sumSched(within(f, schedOf)) }
+
+// sumSched sums samples, oldest first. CPUs that the newest does not know are left out.
+func sumSched(samples []*collectors.Sched) *schedSum {
+	if len(samples) == 0 {
 		return nil
-	case 1:
-		return samples[0]
 	}
 	last := samples[len(samples)-1]
-	sum := *last
-	sum.Span, sum.Host = collectors.Span{}, collectors.SchedCounts{}
-	sum.CPUs = slices.Clone(last.CPUs)
-	at := make(map[int]int, len(sum.CPUs))
-	for i := range sum.CPUs {
-		at[sum.CPUs[i].CPU] = i
-		sum.CPUs[i].SchedCounts = collectors.SchedCounts{}
+	sum := &schedSum{WaitTotal: last.WaitTotal, OnCPUTotal: last.OnCPUTotal, Method: last.Method}
+	at := make(map[int]int, len(last.CPUs))
+	for i := range last.CPUs {
+		c := &last.CPUs[i]
+		at[c.CPU] = i
+		sum.CPUs = append(sum.CPUs, cpuSched{CPU: c.CPU, WaitTotal: c.WaitTotal, OnCPUTotal: c.OnCPUTotal})
 	}
 	for _, s := range samples {
 		sum.Span = join(sum.Span, s.Span)
 		addSched(&sum.Host, &s.Host)
 		for i := range s.CPUs {
 			if k, ok := at[s.CPUs[i].CPU]; ok {
-				addSched(&sum.CPUs[k].SchedCounts, &s.CPUs[i].SchedCounts)
+				c := s.CPUs[i].Counts()
+				addSched(&sum.CPUs[k].SchedCounts, &c)
 			}
 		}
 	}
-	return &sum
+	return sum
 }
 
 func addSched(a, b *collectors.SchedCounts) {
@@ -189,11 +204,11 @@ func wakeOver(f Frame) *collectors.Wake {
 }
 
 // schedCPU finds one CPU's share, nil if it never switched.
-func schedCPU(s *collectors.Sched, cpu int) *collectors.SchedCPU {
+func schedCPU(s *schedSum, cpu int) *cpuSched {
 	if s == nil {
 		return nil
 	}
-	i, ok := slices.BinarySearchFunc(s.CPUs, cpu, func(c collectors.SchedCPU, n int) int { return cmp.Compare(c.CPU, n) })
+	i, ok := slices.BinarySearchFunc(s.CPUs, cpu, func(c cpuSched, n int) int { return cmp.Compare(c.CPU, n) })
 	if !ok {
 		return nil
 	}
@@ -285,10 +300,12 @@ func wakeWoken(w *collectors.Wake) *collectors.Hist     { return &w.Woken }
 func wakePreempted(w *collectors.Wake) *collectors.Hist { return &w.Preempted }
 func cpuWait(cpu int) func(*collectors.Sched) *collectors.Hist {
 	return func(s *collectors.Sched) *collectors.Hist {
-		if c := schedCPU(s, cpu); c != nil {
-			return &c.Wait
+		i, ok := slices.BinarySearchFunc(s.CPUs, cpu, func(c collectors.SchedCPU, n int) int { return cmp.Compare(c.CPU, n) })
+		if !ok {
+			return nil
 		}
-		return nil
+		h := s.CPUs[i].Wait.Hist()
+		return &h
 	}
 }
 
@@ -307,6 +324,14 @@ func marked[T any](f Frame, get func(*collectors.Snapshot) *T) *T {
 		return nil
 	}
 	return get(f.Mark.Snapshot)
+}
+
+// markedSched is the scheduler's sample at the mark, nil without a mark.
+func markedSched(f Frame) *schedSum {
+	if m := marked(f, schedOf); m != nil {
+		return sumSched([]*collectors.Sched{m})
+	}
+	return nil
 }
 
 // whyNot says why a probe gives nothing just now, and what would help. Of a collector that has no
