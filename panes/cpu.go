@@ -228,7 +228,7 @@ func cpuTable(f Frame) Table {
 	for _, c := range cols {
 		t.Columns = append(t.Columns, c.Column)
 	}
-	t.Columns = append(t.Columns, Column{ID: "runq", Title: "runq", Unit: "tasks", Width: 5, Decimals: 1})
+	t.Columns = append(t.Columns, Column{ID: "runq", Title: "runq", Unit: "tasks", Width: 6, Decimals: 1})
 
 	cpu, sched := cpuOver(f), schedOver(f)
 	if cpu != nil {

@@ -169,6 +169,10 @@ func (p *cpuPage) histograms(f Frame, c Canvas, t Table, height int) []string {
 	if c.Height >= wideHeight {
 		lines = append(lines, widget.Title(c.Theme, c.Width, "waits for this CPU over time", "one column a sample"))
 		lines = append(lines, drawPlots(c, p.plots(f, c), asHeatMap, c.Width, height-len(lines))...)
+		if room := height - len(lines); room > leastPlot {
+			lines = append(lines, widget.Title(c.Theme, c.Width, "percentiles over time", widget.PercentilesKey))
+			lines = append(lines, drawPlots(c, p.plots(f, c), asPercentiles, c.Width, room-1)...)
+		}
 	}
 	return lines
 }

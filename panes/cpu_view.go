@@ -50,6 +50,7 @@ func (p *CPU) View(f Frame, c Canvas) string {
 		lines = append(lines, p.title(c, f))
 		lines = append(lines, p.causes(f, c)...)
 		lines = append(lines, missingPart(f, c, collectors.SchedID, "runqlat", "run-queue latency")...)
+		lines = append(lines, whoLines(f, c, c.Height-len(lines))...) // what /proc can say of it
 	case wide:
 		lines = append(lines, p.wideView(f, c, t, rest)...)
 	default:

@@ -187,7 +187,7 @@ func (h *help) row(c Canvas, x helpLine, selected bool) string {
 	}
 	desc := k.Does()
 	if !k.Enabled() {
-		name, desc = c.Theme.Dim, desc+": "+k.Why
+		name, desc = c.Theme.Dim, desc+" ("+k.Why+")"
 	}
 	var names []string
 	for _, n := range slices.Compact(slices.Clone(k.Keys())) {

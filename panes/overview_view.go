@@ -63,7 +63,7 @@ func (p *Overview) findings(f Frame, c Canvas, at string, height int) []string {
 	first, room := 0, height-1
 	for i, l := range list { // the selected one and its evidence stay in sight
 		if findingRow(l.finding.ID) == at {
-			first = max(0, i+1+len(evidence(c, l))-room)
+			first = max(0, i+1+min(len(evidence(c, l)), room-1)-room)
 		}
 	}
 	for _, l := range list[min(first, len(list)-1):] {
@@ -156,7 +156,7 @@ func findingLine(c Canvas, l listedFinding, selected bool) string {
 	if room < 12 {
 		who, room = "", end-out.Width()-1
 	}
-	out.Put(text, widget.Clip(what+x.Quality, room))
+	out.Put(text, widget.ClipWords(what+x.Quality, room))
 	if who != "" {
 		out.Right(text, who, end-1)
 	}
@@ -362,7 +362,9 @@ func whoLines(f Frame, c Canvas, height int) []string {
 	heads := []widget.Column{{Title: "%CPU", Width: 7}, {Title: "%wait", Width: 7}, {Title: "command", Width: max(c.Width-20, 8), Left: true}}
 	lines := []string{widget.Title(c.Theme, c.Width, "who", "by command, last interval"), widget.Heads(c.Theme, heads, c.Width)}
 	for _, r := range topBy(f, height-2, ran) {
-		percent := func(d time.Duration) string { return fmt.Sprintf("%.1f", 100*d.Seconds()/span.Seconds()) }
+		percent := func(d time.Duration) string {
+			return Number(100 * d.Seconds() / span.Seconds()).fit(Column{Width: heads[0].Width, Decimals: 1})
+		}
 		lines = append(lines, widget.Cells(c.Theme, heads, []string{percent(r.time), percent(wait[r.name.String()]), r.name.String()}, false, c.Width))
 	}
 	return lines
@@ -370,7 +372,7 @@ func whoLines(f Frame, c Canvas, height int) []string {
 
 // vmstatDetail scrolls as vmstat 1 does, the newest row last.
 func vmstatDetail(f Frame, c Canvas, height int) []string {
-	heads := []widget.Column{{Title: "r", Width: 3}, {Title: "b", Width: 3}, {Title: "si", Width: 5}, {Title: "so", Width: 5},
+	heads := []widget.Column{{Title: "r", Width: 6}, {Title: "b", Width: 6}, {Title: "si", Width: 5}, {Title: "so", Width: 5},
 		{Title: "bi", Width: 6}, {Title: "bo", Width: 6}, {Title: "in", Width: 6}, {Title: "cs", Width: 6},
 		{Title: "us", Width: 3}, {Title: "sy", Width: 3}, {Title: "id", Width: 3}, {Title: "wa", Width: 3}, {Title: "st", Width: 3}}
 	lines := []string{widget.Title(c.Theme, c.Width, "vmstat 1", "si so bi bo in KiB/s"), widget.Heads(c.Theme, heads, c.Width)}

@@ -4,6 +4,7 @@ package panes
 
 import (
 	"fmt"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -207,6 +208,24 @@ func TestHostileNames(t *testing.T) {
 	}
 	if out := resize(root(f), 200, 60).View(); !strings.Contains(out, `\x1b[31mroot`) {
 		t.Errorf("a hostile name is not shown escaped")
+	}
+}
+
+// A cut number is a wrong number: it is shortened or missing, never cut.
+func TestNoCutNumbers(t *testing.T) {
+	cut := regexp.MustCompile(`(^|\s)[0-9][0-9.]*…(\s|$)`)
+	for name, f := range frames() {
+		for state, keys := range states() {
+			for _, size := range sizes {
+				r := resize(root(f), size[0], size[1])
+				press(r, keys...)
+				for _, l := range look(r) {
+					if cut.MatchString(l) {
+						t.Errorf("%s of %s at %dx%d: %q", state, name, size[0], size[1], l)
+					}
+				}
+			}
+		}
 	}
 }
 

@@ -332,6 +332,7 @@ func plotLine(t theme.Theme, slot int, open bool, width, n int, cell func(i int)
 		label = "≤" + label[strings.IndexByte(label, '-')+1:]
 	}
 	l := NewLine(width).Right(t.Dim, label, shortLabel).Put(t.Dim, " │")
+	l.Skip(PlotColumns(width) - n) // the present is at the right, as in a sparkline
 	var run strings.Builder
 	for i := 0; i < n; {
 		style, text := cell(i)

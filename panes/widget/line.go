@@ -123,6 +123,18 @@ func Clip(text string, cells int) string {
 	return ansi.Truncate(text, cells, "…")
 }
 
+// ClipWords cuts text to at most cells between two words, so that no number is cut into another.
+func ClipWords(text string, cells int) string {
+	cut := Clip(text, cells)
+	if cut == text {
+		return text
+	}
+	if i := strings.LastIndexByte(cut, ' '); i > 0 {
+		return cut[:i] + " …"
+	}
+	return cut
+}
+
 // Title is a rule with titles in it: ── cpu ── cs 41.2k/s ────. The first part is the title, the
 // rest what explains it. Parts that do not fit are left out whole.
 func Title(t theme.Theme, width int, parts ...string) string {

@@ -44,6 +44,17 @@ func TestLine(t *testing.T) {
 	}
 }
 
+func TestClipWords(t *testing.T) {
+	for _, tt := range []struct {
+		cells int
+		want  string
+	}{{40, "12.7 runnable on 2 CPUs"}, {20, "12.7 runnable on 2 …"}, {19, "12.7 runnable on …"}, {8, "12.7 …"}, {3, "12…"}, {0, ""}} {
+		if got := ClipWords("12.7 runnable on 2 CPUs", tt.cells); got != tt.want {
+			t.Errorf("ClipWords to %d = %q, want %q", tt.cells, got, tt.want)
+		}
+	}
+}
+
 func TestNumbers(t *testing.T) {
 	for _, tt := range []struct{ got, want string }{
 		{Count(0), "0"}, {Count(18204), "18204"}, {Count(99999), "99999"}, {Count(601_234), "601.2k"}, {Count(1_234_567), "1.2M"}, {Count(math.MaxUint64), "18.4E"},
@@ -221,10 +232,10 @@ func TestHeatMap(t *testing.T) {
 		"    2-3µs │ ·",
 		"    0-1µs │█·█▒",
 	}
-	if diff := cmp.Diff(want, HeatMap(theme.Theme{}, columns, 40, 10)); diff != "" {
+	if diff := cmp.Diff(want, HeatMap(theme.Theme{}, columns, 15, 10)); diff != "" {
 		t.Errorf("HeatMap (-want +got):\n%s", diff)
 	}
-	low := HeatMap(theme.Theme{}, columns, 40, 3)
+	low := HeatMap(theme.Theme{}, columns, 15, 3)
 	if len(low) != 3 || !strings.HasPrefix(low[2], "    ≤15µs │█") {
 		t.Errorf("what is below the axis is not in its lowest row: %q", low)
 	}
@@ -242,7 +253,7 @@ func TestPercentiles(t *testing.T) {
 		"    2-3µs │",
 		"    0-1µs │5·5",
 	}
-	if diff := cmp.Diff(want, Percentiles(theme.Theme{}, []*collectors.Hist{many, nil, few}, 40, 10, 100)); diff != "" {
+	if diff := cmp.Diff(want, Percentiles(theme.Theme{}, []*collectors.Hist{many, nil, few}, 14, 10, 100)); diff != "" {
 		t.Errorf("Percentiles (-want +got):\n%s", diff)
 	}
 }
