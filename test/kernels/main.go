@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: Apache-2.0
+
+// Command kernels runs bpf60 and its BPF tests in every kernel it promises to work on: Debian's
+// own, booted in QEMU with an initramfs of nothing but our static binaries.
+//
+//	go run ./test/kernels        from the root of the repository
+//
+// It needs qemu-system-x86 and xz-utils, and checks signatures where gpgv and
+// debian-archive-keyring are installed. Kernels come from the Debian mirror that apt is told to
+// use, and are kept by their hash in the user's cache. A kernel that cannot be had, or did not
+// come to the end of its plan, fails the run: it is never left out.
+package main
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"bpf60/test/kernels/wire"
+)
+
+// expectPath is the checked-in table, from the root of the repository.
+const expectPath = "test/kernels/expected.txt"
+
+type options struct {
+	update bool
+	jobs   int
+	limit  time.Duration
+	mirror string
+	only   string
+	cache  string
+}
+
+func main() {
+	var o options
+	flag.BoolVar(&o.update, "update", false, "write what was seen to "+expectPath)
+	flag.IntVar(&o.jobs, "jobs", min(runtime.NumCPU(), 2), "guests at a time; each uses one CPU")
+	flag.DurationVar(&o.limit, "limit", 4*time.Minute, "time for one boot")
+	flag.StringVar(&o.mirror, "mirror", "", "addresses of Debian archives, by comma, instead of apt's")
+	flag.StringVar(&o.only, "only", "", "one kernel by its name; the run fails all the same, as the others did not run")
+	flag.Parse()
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	if err := matrixRun(ctx, o); err != nil {
+		fmt.Fprintln(os.Stderr, "kernels:", err)
+		os.Exit(1) //nolint:gocritic // nothing is left to undo
+	}
+}
+
+func matrixRun(ctx context.Context, o options) error {
+	start := time.Now()
+	for tool, debian := range map[string]string{qemu: "qemu-system-x86", "xz": "xz-utils"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return fmt.Errorf("there is no %s: apt-get install %s", tool, debian)
+		}
+	}
+	text, err := os.ReadFile(expectPath)
+	if err != nil {
+		return fmt.Errorf("reading the table of expectations (run this in the repository's root): %w", err)
+	}
+	expected, err := parseExpectation(string(text))
+	if err != nil {
+		return err
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		return fmt.Errorf("finding the cache: %w", err)
+	}
+	o.cache = filepath.Join(cache, "bpf60", "kernels")
+
+	m := &runner{options: o}
+	if err := m.prepare(ctx); err != nil {
+		return err
+	}
+	defer os.RemoveAll(m.dir)
+	m.bootAll(ctx)
+
+	ran, passed, skipped := 0, 0, 0
+	for _, c := range m.columns {
+		if c.ran && !o.update {
+			expected.check(c)
+		}
+		if c.ran {
+			ran++
+		}
+		passed, skipped = passed+c.passed, skipped+len(c.skipped)
+	}
+	printTable(os.Stdout, m.columns)
+	fmt.Println()
+	bad := false
+	for _, c := range m.columns {
+		for _, f := range c.failures {
+			bad = true
+			fmt.Printf("FAIL %s: %s\n", c.kernel.name, f)
+		}
+	}
+	fmt.Printf("matrix %d/%d, %d tests passed, %d skipped, %d flakes, %v\n",
+		ran, len(matrix()), passed, skipped, m.flakes, time.Since(start).Round(time.Second))
+	switch {
+	case ran != len(matrix()):
+		return fmt.Errorf("only %d of %d kernels ran", ran, len(matrix()))
+	case o.update:
+		if err := os.WriteFile(expectPath, []byte(expected.update(m.columns)), 0o644); err != nil {
+			return fmt.Errorf("writing the table of expectations: %w", err)
+		}
+		fmt.Println("wrote", expectPath, "- read what changed in it")
+	}
+	if bad {
+		return errors.New("not as expected: see FAIL above; the kernels' consoles are in " + filepath.Join(o.cache, "console"))
+	}
+	return nil
+}
+
+// runner holds one run of the matrix.
+type runner struct {
+	options
+	dir     string // for this run only
+	files   map[string][]byte
+	initrds map[string]string    // by boot
+	plans   map[string]wire.Plan // by boot
+	columns []*column
+	images  []string // vmlinuz, beside columns; "" where it could not be had
+
+	mu     sync.Mutex // guards flakes, warned and the columns while guests run
+	flakes int
+	warned map[string]bool
+}
+
+// say prints one line of progress. A line that was said is not said again.
+func (m *runner) say(format string, a ...any) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	line := fmt.Sprintf(format, a...)
+	if !m.warned[line] {
+		m.warned[line] = true
+		fmt.Fprintln(os.Stderr, line)
+	}
+}
+
+// prepare builds for the guests and fetches the kernels at the same time: one waits for the CPU,
+// the other for the network.
+func (m *runner) prepare(ctx context.Context) (err error) {
+	m.warned = map[string]bool{}
+	if m.dir, err = os.MkdirTemp("", "bpf60-kernels-"); err != nil {
+		return fmt.Errorf("making a folder for this run: %w", err)
+	}
+	defer func() {
+		if err != nil {
+			os.RemoveAll(m.dir)
+		}
+	}()
+	var wg sync.WaitGroup
+	var buildErr, fetchErr error
+	wg.Go(func() { buildErr = m.build(ctx) })
+	wg.Go(func() { fetchErr = m.fetch(ctx) })
+	wg.Wait()
+	return errors.Join(buildErr, fetchErr)
+}
+
+func (m *runner) build(ctx context.Context) error {
+	files, err := build(ctx, suites())
+	if err != nil {
+		return err
+	}
+	m.plans = map[string]wire.Plan{}
+	plans := map[string][]byte{}
+	for _, b := range boots() {
+		m.plans[b.name] = plan(b, suites())
+		if plans[b.name], err = json.Marshal(m.plans[b.name]); err != nil {
+			return fmt.Errorf("writing the plan of a boot: %w", err)
+		}
+	}
+	m.initrds, err = writeInitrds(m.dir, files, plans)
+	return err
+}
+
+// fetch gets every kernel. One that cannot be had fails its column, not the run of the others.
+func (m *runner) fetch(ctx context.Context) error {
+	f, err := newFetcher(m.cache)
+	if err != nil {
+		return err
+	}
+	a := &archives{fetcher: f, warn: m.say}
+	if a.mirrors, err = mirrors("/etc/apt"); m.mirror != "" {
+		a.mirrors, err = strings.Split(m.mirror, ","), nil
+	}
+	if err != nil {
+		return err
+	}
+	for _, k := range matrix() {
+		c := &column{kernel: k, probes: map[at]probe{}, skipped: map[string]bool{}}
+		m.columns = append(m.columns, c)
+		m.images = append(m.images, "")
+		if m.only != "" && m.only != k.name {
+			continue
+		}
+		image := filepath.Join(m.dir, "vmlinuz-"+k.name)
+		if c.pkg, err = a.kernel(ctx, k, image); err != nil {
+			c.fail("it cannot be had: %v", err)
+			continue
+		}
+		m.images[len(m.images)-1] = image
+		m.say("%-5s %s %s, from %s", k.name, c.pkg.name, c.pkg.version, c.pkg.suite)
+	}
+	return ctx.Err()
+}
+
+// kernel writes the image of the newest kernel of k to a file.
+func (a *archives) kernel(ctx context.Context, k kernel, image string) (pkg, error) {
+	all := map[string]pkg{}
+	var errs []error
+	for _, s := range k.suites {
+		ix, err := a.suite(ctx, s)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		found, err := a.packages(ctx, ix)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		for name, p := range found {
+			if compareVersions(p.version, all[name].version) > 0 {
+				all[name] = p
+			}
+		}
+	}
+	p, ok := newestKernel(all, k.series)
+	if !ok {
+		return p, errors.Join(append(errs, fmt.Errorf("no linux-image-%s.…-cloud-amd64 in %s", k.series, strings.Join(k.suites, ", ")))...)
+	}
+	if len(errs) > 0 {
+		a.warn("%s: an older kernel than there may be: %v", k.name, errors.Join(errs...))
+	}
+	deb, err := a.file(ctx, p.address, p.hash)
+	if err != nil {
+		return p, err
+	}
+	b, err := vmlinuz(ctx, deb)
+	if err != nil {
+		return p, err
+	}
+	if err := os.WriteFile(image, b, 0o600); err != nil {
+		return p, fmt.Errorf("writing a kernel image: %w", err)
+	}
+	return p, nil
+}
+
+// bootAll boots every kernel in every way, a few at a time.
+func (m *runner) bootAll(ctx context.Context) {
+	var wg sync.WaitGroup
+	slots := make(chan struct{}, max(m.jobs, 1)) // its size is the number of guests
+	for i, c := range m.columns {
+		if c.ran = m.images[i] != ""; !c.ran {
+			continue
+		}
+		c.boots = make([]outcome, 0, len(boots()))
+		outcomes := make([]outcome, len(boots()))
+		var inKernel sync.WaitGroup
+		for j, b := range boots() {
+			inKernel.Add(1)
+			wg.Go(func() {
+				defer inKernel.Done()
+				slots <- struct{}{}
+				defer func() { <-slots }()
+				outcomes[j] = m.boot(ctx, c, m.images[i], b)
+			})
+		}
+		wg.Go(func() {
+			inKernel.Wait()
+			for _, o := range outcomes {
+				c.take(o, m.plans[o.boot.name])
+			}
+		})
+	}
+	wg.Wait()
+}
+
+func (m *runner) boot(ctx context.Context, c *column, image string, b boot) outcome {
+	o, err := again(ctx, image, m.initrds[b.name], b, m.limit, func(err error) {
+		m.say("%-5s boot %s: %v; trying once more", c.kernel.name, b.name, err)
+		m.mu.Lock()
+		m.flakes++
+		m.mu.Unlock()
+	})
+	m.say("%-5s boot %s: init after %.1f s, end after %.1f s", c.kernel.name, b.name, o.started.Seconds(), o.took.Seconds())
+	if e := keepConsole(m.cache, c.kernel.name+"-"+b.name, o.console); e != nil {
+		m.say("%v", e)
+	}
+	if err != nil {
+		m.mu.Lock()
+		defer m.mu.Unlock()
+		c.fail("boot %s: %v\n%s", b.name, err, tail(o.console, 20))
+		c.ran = false
+	}
+	return o
+}
+
+func keepConsole(cache, name, text string) error {
+	dir := filepath.Join(cache, "console")
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("keeping the console: %w", err)
+	}
+	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
+		return fmt.Errorf("keeping the console: %w", err)
+	}
+	return nil
+}
+
+// tail returns the last lines of text.
+func tail(text string, lines int) string {
+	b := bytes.TrimSpace([]byte(text))
+	for i := len(b) - 1; i >= 0; i-- {
+		if b[i] == '\n' {
+			if lines--; lines == 0 {
+				return string(b[i+1:])
+			}
+		}
+	}
+	return string(b)
+}
