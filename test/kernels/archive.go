@@ -16,8 +16,8 @@ import (
 	"strings"
 )
 
-// keyring holds the keys of Debian's archive; its package is debian-archive-keyring.
-const keyring = "/usr/share/keyrings/debian-archive-keyring.gpg"
+// debianKeys holds the keys of Debian's archive; its package is debian-archive-keyring.
+const debianKeys = "/usr/share/keyrings/debian-archive-keyring.gpg"
 
 // index is the list of packages of one suite of one archive.
 type index struct {
@@ -38,6 +38,7 @@ type pkg struct {
 type archives struct {
 	*fetcher
 	mirrors []string
+	keyring string
 	warn    func(format string, a ...any)
 }
 
@@ -91,8 +92,8 @@ func (a *archives) release(ctx context.Context, address string) (string, error) 
 // verify returns the text that a key of Debian has signed. Without gpgv or keys it returns the
 // text unchecked and says so.
 func (a *archives) verify(ctx context.Context, signed []byte) (string, error) {
-	if _, err := os.Stat(keyring); err != nil {
-		a.warn("signatures are not checked: %s is missing (apt-get install debian-archive-keyring)", keyring)
+	if _, err := os.Stat(a.keyring); err != nil {
+		a.warn("signatures are not checked: %s is missing (apt-get install debian-archive-keyring)", a.keyring)
 		return clearText(signed)
 	}
 	gpgv, err := exec.LookPath("gpgv")
@@ -100,14 +101,14 @@ func (a *archives) verify(ctx context.Context, signed []byte) (string, error) {
 		a.warn("signatures are not checked: there is no gpgv (apt-get install gpgv)")
 		return clearText(signed)
 	}
-	cmd := exec.CommandContext(ctx, gpgv, "--keyring", keyring, "--status-fd", "2", "--output", "-")
+	cmd := exec.CommandContext(ctx, gpgv, "--keyring", a.keyring, "--status-fd", "2", "--output", "-")
 	cmd.Stdin = bytes.NewReader(signed)
 	var out, status bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &out, &status
 	// The exit code is no help: it is an error if one of several signatures has a newer key.
 	err = cmd.Run()
 	if s := status.String(); !strings.Contains(s, "[GNUPG:] GOODSIG ") || strings.Contains(s, "[GNUPG:] BADSIG ") {
-		return "", fmt.Errorf("no good signature by a key in %s: %w\n%s", keyring, err, strings.TrimSpace(s))
+		return "", fmt.Errorf("no good signature by a key in %s: %w\n%s", a.keyring, err, strings.TrimSpace(s))
 	}
 	return out.String(), nil // what was signed, and nothing around it
 }
@@ -207,4 +208,46 @@ func newestKernel(all map[string]pkg, series string) (pkg, bool) {
 		return b, true
 	}
 	return best, best.name != ""
+}
+
+// kernel writes the image of the newest kernel of k to a file.
+func (a *archives) kernel(ctx context.Context, k kernel, image string) (pkg, error) {
+	all := map[string]pkg{}
+	var errs []error
+	for _, s := range k.suites {
+		ix, err := a.suite(ctx, s)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		found, err := a.packages(ctx, ix)
+		if err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		for name, p := range found {
+			if compareVersions(p.version, all[name].version) > 0 {
+				all[name] = p
+			}
+		}
+	}
+	p, ok := newestKernel(all, k.series)
+	if !ok {
+		return p, errors.Join(append(errs, fmt.Errorf("no linux-image-%s.…-cloud-amd64 in %s", k.series, strings.Join(k.suites, ", ")))...)
+	}
+	if len(errs) > 0 {
+		a.warn("%s: an older kernel than there may be: %v", k.name, errors.Join(errs...))
+	}
+	deb, err := a.file(ctx, p.address, p.hash)
+	if err != nil {
+		return p, err
+	}
+	b, err := vmlinuz(ctx, deb)
+	if err != nil {
+		return p, err
+	}
+	if err := os.WriteFile(image, b, 0o600); err != nil {
+		return p, fmt.Errorf("writing a kernel image: %w", err)
+	}
+	return p, nil
 }

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -29,8 +30,8 @@ type outcome struct {
 	started time.Duration // from the start of QEMU until init ran
 	took    time.Duration // until QEMU ended
 	results []wire.Result
-	splats  []string // lines of the kernel's log that must not be there
-	console string   // what the kernel printed
+	console string   // what the kernel printed on its console
+	log     []string // its whole log, oldest first; nil when the guest could not send it
 }
 
 // errFlake says that a boot died under us: the kernel panicked, or the guest never came to its
@@ -72,7 +73,6 @@ func run(ctx context.Context, image, initrd string, b boot, limit time.Duration)
 	exit := cmd.Wait() // QEMU closes its end before it is gone, so all records are in
 	o.took = time.Since(start)
 	o.console = console.String()
-	o.splats = append(o.splats, splats(strings.Split(o.console, "\n"))...)
 	switch {
 	case errors.Is(ctx.Err(), context.DeadlineExceeded) && err != nil:
 		err = fmt.Errorf("%w: not within %v", err, limit)
@@ -101,7 +101,7 @@ func (o *outcome) follow(port io.Reader, start time.Time) error {
 		case rec.Result != nil:
 			o.results = append(o.results, *rec.Result)
 		case rec.Log != nil:
-			o.splats = append(o.splats, splats(rec.Log)...)
+			o.log = rec.Log
 		case rec.Error != "":
 			bad = cmp.Or(bad, errors.New("init: "+rec.Error))
 		case rec.Done:
@@ -123,12 +123,16 @@ var splat = regexp.MustCompile(`\b(BUG|WARNING|UBSAN|KASAN|KCSAN|Oops|Kernel pan
 	`blocked for more than|unable to handle|bad page state|scheduling while atomic|` +
 	`possible (circular|recursive) locking|refcount_t:`)
 
-// splats returns the matching lines, each once.
-func splats(log []string) []string {
+// stamp is what the console puts before a message and /dev/kmsg does not.
+var stamp = regexp.MustCompile(`^\[ *[0-9]+\.[0-9]+\] `)
+
+// splats returns the lines that match, each once: the console and the log both have them.
+func (o *outcome) splats() []string {
 	var bad []string
-	for _, l := range log {
-		if splat.MatchString(l) {
-			bad = append(bad, strings.TrimSpace(l))
+	for _, l := range append(strings.Split(o.console, "\n"), o.log...) {
+		l = stamp.ReplaceAllString(strings.TrimSpace(l), "")
+		if splat.MatchString(l) && !slices.Contains(bad, l) {
+			bad = append(bad, l)
 		}
 	}
 	return bad

@@ -97,7 +97,9 @@ func matrixRun(ctx context.Context, o options) error {
 		}
 		passed, skipped = passed+c.passed, skipped+len(c.skipped)
 	}
-	printTable(os.Stdout, m.columns)
+	if err := printTable(os.Stdout, m.columns); err != nil {
+		return err
+	}
 	fmt.Println()
 	bad := false
 	for _, c := range m.columns {
@@ -118,7 +120,7 @@ func matrixRun(ctx context.Context, o options) error {
 		fmt.Println("wrote", expectPath, "- read what changed in it")
 	}
 	if bad {
-		return errors.New("not as expected: see FAIL above; the kernels' consoles are in " + filepath.Join(o.cache, "console"))
+		return errors.New("not as expected: see FAIL above; the kernels' logs are in " + filepath.Join(o.cache, "logs"))
 	}
 	return nil
 }
@@ -192,7 +194,7 @@ func (m *runner) fetch(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	a := &archives{fetcher: f, warn: m.say}
+	a := &archives{fetcher: f, keyring: debianKeys, warn: m.say}
 	if a.mirrors, err = mirrors("/etc/apt"); m.mirror != "" {
 		a.mirrors, err = strings.Split(m.mirror, ","), nil
 	}
@@ -215,48 +217,6 @@ func (m *runner) fetch(ctx context.Context) error {
 		m.say("%-5s %s %s, from %s", k.name, c.pkg.name, c.pkg.version, c.pkg.suite)
 	}
 	return ctx.Err()
-}
-
-// kernel writes the image of the newest kernel of k to a file.
-func (a *archives) kernel(ctx context.Context, k kernel, image string) (pkg, error) {
-	all := map[string]pkg{}
-	var errs []error
-	for _, s := range k.suites {
-		ix, err := a.suite(ctx, s)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		found, err := a.packages(ctx, ix)
-		if err != nil {
-			errs = append(errs, err)
-			continue
-		}
-		for name, p := range found {
-			if compareVersions(p.version, all[name].version) > 0 {
-				all[name] = p
-			}
-		}
-	}
-	p, ok := newestKernel(all, k.series)
-	if !ok {
-		return p, errors.Join(append(errs, fmt.Errorf("no linux-image-%s.…-cloud-amd64 in %s", k.series, strings.Join(k.suites, ", ")))...)
-	}
-	if len(errs) > 0 {
-		a.warn("%s: an older kernel than there may be: %v", k.name, errors.Join(errs...))
-	}
-	deb, err := a.file(ctx, p.address, p.hash)
-	if err != nil {
-		return p, err
-	}
-	b, err := vmlinuz(ctx, deb)
-	if err != nil {
-		return p, err
-	}
-	if err := os.WriteFile(image, b, 0o600); err != nil {
-		return p, fmt.Errorf("writing a kernel image: %w", err)
-	}
-	return p, nil
 }
 
 // bootAll boots every kernel in every way, a few at a time.
@@ -297,7 +257,7 @@ func (m *runner) boot(ctx context.Context, c *column, image string, b boot) outc
 		m.mu.Unlock()
 	})
 	m.say("%-5s boot %s: init after %.1f s, end after %.1f s", c.kernel.name, b.name, o.started.Seconds(), o.took.Seconds())
-	if e := keepConsole(m.cache, c.kernel.name+"-"+b.name, o.console); e != nil {
+	if e := keepLog(m.cache, c.kernel.name+"-"+b.name, o); e != nil {
 		m.say("%v", e)
 	}
 	if err != nil {
@@ -309,13 +269,15 @@ func (m *runner) boot(ctx context.Context, c *column, image string, b boot) outc
 	return o
 }
 
-func keepConsole(cache, name, text string) error {
-	dir := filepath.Join(cache, "console")
+// keepLog writes what the kernel said in a boot where a developer finds it.
+func keepLog(cache, name string, o outcome) error {
+	dir := filepath.Join(cache, "logs")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("keeping the console: %w", err)
+		return fmt.Errorf("keeping the kernel's log: %w", err)
 	}
-	if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o644); err != nil {
-		return fmt.Errorf("keeping the console: %w", err)
+	text := "--- console ---\n" + o.console + "\n--- /dev/kmsg ---\n" + strings.Join(o.log, "\n") + "\n"
+	if err := os.WriteFile(filepath.Join(dir, name+".log"), []byte(text), 0o644); err != nil {
+		return fmt.Errorf("keeping the kernel's log: %w", err)
 	}
 	return nil
 }

@@ -44,8 +44,11 @@ func (c *column) take(o outcome, p wire.Plan) {
 		c.ran = false
 		c.fail("boot %s: it ran %q, not the kernel of %s", o.boot.name, o.release, c.pkg.name)
 	}
-	for _, s := range o.splats {
+	for _, s := range o.splats() {
 		c.fail("boot %s: kernel log: %s", o.boot.name, s)
+	}
+	if len(o.log) == 0 {
+		c.fail("boot %s: no kernel log, so nobody knows whether it was clean", o.boot.name)
 	}
 	byName := map[string]wire.Result{}
 	for _, r := range o.results {

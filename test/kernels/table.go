@@ -9,19 +9,17 @@ import (
 	"maps"
 	"slices"
 	"strings"
-	"text/tabwriter"
 )
 
 // printTable writes the matrix: a block a variant, a row a probe and hook, a column a kernel.
-func printTable(out io.Writer, columns []*column) {
-	w := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	defer w.Flush()
+func printTable(out io.Writer, columns []*column) error {
+	var lines [][]string
 	row := func(name string, cell func(*column) string, last string) {
-		fmt.Fprint(w, name)
+		line := []string{name}
 		for _, c := range columns {
-			fmt.Fprint(w, "\t", cmp.Or(cell(c), "-"))
+			line = append(line, cmp.Or(cell(c), "-"))
 		}
-		fmt.Fprintln(w, "\t"+last)
+		lines = append(lines, append(line, last))
 	}
 	row("kernel", func(c *column) string { return c.kernel.name }, "")
 	row("version", func(c *column) string { return c.pkg.version }, "")
@@ -31,14 +29,8 @@ func printTable(out io.Writer, columns []*column) {
 			if i >= len(c.boots) {
 				return ""
 			}
-			return fmt.Sprintf("%.1f s", c.boots[i].started.Seconds())
-		}, "until init ran; "+b.command)
-		row("  whole", func(c *column) string {
-			if i >= len(c.boots) {
-				return ""
-			}
-			return fmt.Sprintf("%.1f s", c.boots[i].took.Seconds())
-		}, "")
+			return fmt.Sprintf("%.1f of %.1f s", c.boots[i].started.Seconds(), c.boots[i].took.Seconds())
+		}, "until init ran, of all; "+b.command)
 	}
 	row("tests", func(c *column) string {
 		if c.passed+len(c.skipped) == 0 {
@@ -47,16 +39,42 @@ func printTable(out io.Writer, columns []*column) {
 		return fmt.Sprintf("%d pass %d skip", c.passed, len(c.skipped))
 	}, "")
 	for _, v := range variants() {
-		fmt.Fprintf(w, "\n%s\t%s\thook (%s)\n", v.name, strings.Repeat("\t", len(columns)-1), v.says)
+		title := make([]string, len(columns)+2)
+		title[0], title[len(title)-1] = v.name, "hook ("+v.says+")"
+		lines = append(lines, nil, title)
 		for _, r := range probeRows(columns, v.name) {
 			row("  "+r.probe, func(c *column) string {
 				if p, ok := c.probes[at{c.kernel.name, v.name, "report", r.probe}]; ok && p.Hook == r.hook {
 					return p.State
 				}
 				return ""
-			}, r.hook)
+			}, cmp.Or(r.hook, "-"))
 		}
 	}
+	return printColumns(out, lines)
+}
+
+// printColumns aligns all lines alike. A tabwriter begins anew after each empty line.
+func printColumns(out io.Writer, lines [][]string) error {
+	var width []int
+	for _, line := range lines {
+		for i, cell := range line {
+			if i == len(width) {
+				width = append(width, 0)
+			}
+			width[i] = max(width[i], len(cell))
+		}
+	}
+	for _, line := range lines {
+		var b strings.Builder
+		for i, cell := range line {
+			fmt.Fprintf(&b, "%-*s  ", width[i], cell)
+		}
+		if _, err := fmt.Fprintln(out, strings.TrimRight(b.String(), " ")); err != nil {
+			return fmt.Errorf("printing the matrix: %w", err)
+		}
+	}
+	return nil
 }
 
 type probeRow struct{ probe, hook string }

@@ -70,12 +70,23 @@ func arrange(s wire.Step) (undo func() error, err error) {
 			return undo, err
 		}
 	}
-	if s.Lockdown != "" {
-		if err := os.WriteFile("/sys/kernel/security/lockdown", []byte(s.Lockdown), 0); err != nil {
-			return undo, fmt.Errorf("locking the kernel down: %w", err)
-		}
+	return undo, lockDown(s.Lockdown)
+}
+
+// lockDown raises the lockdown of the kernel, which stays raised.
+func lockDown(level string) error {
+	const file = "/sys/kernel/security/lockdown" // "none integrity [confidentiality]"
+	if level == "" {
+		return nil
 	}
-	return undo, nil
+	now, err := os.ReadFile(file)
+	if err == nil && !strings.Contains(string(now), "["+level+"]") {
+		err = os.WriteFile(file, []byte(level), 0)
+	}
+	if err != nil {
+		return fmt.Errorf("locking the kernel down: %w", err)
+	}
+	return nil
 }
 
 func execute(s wire.Step, before set, r *wire.Result) error {
@@ -165,11 +176,24 @@ func left(before set) []string {
 			break
 		}
 	}
+	return append(lines, dynamicEvents()...)
+}
+
+// dynamicEvents lists the kprobes and uprobes that somebody made through tracefs. They outlive
+// their maker.
+func dynamicEvents() []string {
+	if err := syscall.Mount("tracefs", ownTracefs, "tracefs", syscall.MS_RDONLY, ""); err != nil {
+		return []string{"mounting tracefs to look for kprobes: " + err.Error()}
+	}
+	var lines []string
 	for _, name := range []string{"kprobe_events", "uprobe_events"} {
 		b, err := os.ReadFile(ownTracefs + "/" + name)
 		if err == nil && len(bytes.TrimSpace(b)) > 0 { // unreadable under lockdown, where none can be made either
 			lines = append(lines, name+": "+strings.ReplaceAll(string(bytes.TrimSpace(b)), "\n", ", "))
 		}
+	}
+	if err := syscall.Unmount(ownTracefs, 0); err != nil {
+		lines = append(lines, "unmounting tracefs: "+err.Error())
 	}
 	return lines
 }

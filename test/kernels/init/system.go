@@ -16,8 +16,8 @@ import (
 	"bpf60/test/kernels/wire"
 )
 
-// ownTracefs is where init itself looks at tracefs. No library searches here, so a step that is
-// to find no tracefs finds none.
+// ownTracefs is where init itself looks at tracefs, between steps only: libraries search the list
+// of mounts, and a step that is to find no tracefs must find none.
 const ownTracefs = "/run/init-tracefs"
 
 func mountAll() error {
@@ -29,7 +29,6 @@ func mountAll() error {
 		{"tmpfs", "/run", "mode=0755"},
 		{"cgroup2", "/sys/fs/cgroup", ""},
 		{"securityfs", "/sys/kernel/security", ""},
-		{"tracefs", ownTracefs, ""},
 	} {
 		if err := os.MkdirAll(m.dir, 0o755); err != nil {
 			return fmt.Errorf("making %s: %w", m.dir, err)
@@ -37,6 +36,9 @@ func mountAll() error {
 		if err := syscall.Mount(m.kind, m.dir, m.kind, 0, m.options); err != nil {
 			return fmt.Errorf("mounting %s on %s: %w", m.kind, m.dir, err)
 		}
+	}
+	if err := os.Mkdir(ownTracefs, 0o700); err != nil {
+		return fmt.Errorf("making %s: %w", ownTracefs, err)
 	}
 	return syscall.Sethostname([]byte("matrix"))
 }
