@@ -30,6 +30,7 @@ type outcome struct {
 	started time.Duration // from the start of QEMU until init ran
 	took    time.Duration // until QEMU ended
 	results []wire.Result
+	err     error    // it did not come to its end
 	console string   // what the kernel printed on its console
 	log     []string // its whole log, oldest first; nil when the guest could not send it
 }
@@ -39,13 +40,18 @@ type outcome struct {
 var errFlake = errors.New("the guest did not reach its end")
 
 // run boots a kernel once and follows its records until it powers off.
-func run(ctx context.Context, image, initrd string, b boot, limit time.Duration) (outcome, error) {
+func run(ctx context.Context, image, initrd string, b boot, limit time.Duration) outcome {
 	o := outcome{boot: b}
+	o.err = o.run(ctx, image, initrd, limit)
+	return o
+}
+
+func (o *outcome) run(ctx context.Context, image, initrd string, limit time.Duration) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	r, w, err := os.Pipe()
 	if err != nil {
-		return o, fmt.Errorf("starting QEMU: %w", err)
+		return fmt.Errorf("starting QEMU: %w", err)
 	}
 	defer r.Close()
 
@@ -57,7 +63,7 @@ func run(ctx context.Context, image, initrd string, b boot, limit time.Duration)
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-chardev", "file,id=records,path=/dev/fd/3", "-serial", "chardev:records",
 		"-kernel", image, "-initrd", initrd,
-		"-append", "console=ttyS0 loglevel=5 panic=-1 "+b.command)
+		"-append", "console=ttyS0 loglevel=5 panic=-1 "+o.boot.command)
 	cmd.ExtraFiles = []*os.File{w}
 	var console bytes.Buffer
 	cmd.Stdout, cmd.Stderr = &console, &console
@@ -67,7 +73,7 @@ func run(ctx context.Context, image, initrd string, b boot, limit time.Duration)
 	err = cmd.Start()
 	w.Close()
 	if err != nil {
-		return o, fmt.Errorf("starting QEMU: %w", err)
+		return fmt.Errorf("starting QEMU: %w", err)
 	}
 	err = o.follow(r, start)
 	exit := cmd.Wait() // QEMU closes its end before it is gone, so all records are in
@@ -79,7 +85,7 @@ func run(ctx context.Context, image, initrd string, b boot, limit time.Duration)
 	case exit != nil && err == nil:
 		err = fmt.Errorf("running QEMU: %w", exit)
 	}
-	return o, err
+	return err
 }
 
 // follow reads records until the port closes, whatever goes wrong on the way: a guest that nobody
@@ -139,13 +145,13 @@ func (o *outcome) splats() []string {
 }
 
 // again runs a boot, and once more after a flake.
-func again(ctx context.Context, image, initrd string, b boot, limit time.Duration, flaked func(error)) (outcome, error) {
-	o, err := run(ctx, image, initrd, b, limit)
-	if errors.Is(err, errFlake) && ctx.Err() == nil {
-		flaked(err)
-		o, err = run(ctx, image, initrd, b, limit)
+func again(ctx context.Context, image, initrd string, b boot, limit time.Duration, flaked func(outcome)) outcome {
+	o := run(ctx, image, initrd, b, limit)
+	if errors.Is(o.err, errFlake) && ctx.Err() == nil {
+		flaked(o)
+		o = run(ctx, image, initrd, b, limit)
 	}
-	return o, err
+	return o
 }
 
 // writeInitrds writes one initramfs a boot into dir: they differ in the plan only.

@@ -12,7 +12,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -135,7 +134,7 @@ type runner struct {
 	columns []*column
 	images  []string // vmlinuz, beside columns; "" where it could not be had
 
-	mu     sync.Mutex // guards flakes, warned and the columns while guests run
+	mu     sync.Mutex // guards what follows
 	flakes int
 	warned map[string]bool
 }
@@ -219,53 +218,47 @@ func (m *runner) fetch(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// bootAll boots every kernel in every way, a few at a time.
+// bootAll boots every kernel in every way, a few at a time, and judges what they gave.
 func (m *runner) bootAll(ctx context.Context) {
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, max(m.jobs, 1)) // its size is the number of guests
+	outcomes := make([][]outcome, len(m.columns))
 	for i, c := range m.columns {
 		if c.ran = m.images[i] != ""; !c.ran {
 			continue
 		}
-		c.boots = make([]outcome, 0, len(boots()))
-		outcomes := make([]outcome, len(boots()))
-		var inKernel sync.WaitGroup
+		outcomes[i] = make([]outcome, len(boots()))
 		for j, b := range boots() {
-			inKernel.Add(1)
 			wg.Go(func() {
-				defer inKernel.Done()
 				slots <- struct{}{}
 				defer func() { <-slots }()
-				outcomes[j] = m.boot(ctx, c, m.images[i], b)
+				outcomes[i][j] = m.boot(ctx, c.kernel.name, m.images[i], b)
 			})
 		}
-		wg.Go(func() {
-			inKernel.Wait()
-			for _, o := range outcomes {
-				c.take(o, m.plans[o.boot.name])
-			}
-		})
 	}
 	wg.Wait()
+	for i, c := range m.columns {
+		for _, o := range outcomes[i] {
+			c.take(o, m.plans[o.boot.name])
+		}
+	}
 }
 
-func (m *runner) boot(ctx context.Context, c *column, image string, b boot) outcome {
-	o, err := again(ctx, image, m.initrds[b.name], b, m.limit, func(err error) {
-		m.say("%-5s boot %s: %v; trying once more", c.kernel.name, b.name, err)
+func (m *runner) boot(ctx context.Context, kernel, image string, b boot) outcome {
+	keep := func(o outcome, suffix string) {
+		if err := keepLog(m.cache, kernel+"-"+b.name+suffix, o); err != nil {
+			m.say("%v", err)
+		}
+	}
+	o := again(ctx, image, m.initrds[b.name], b, m.limit, func(o outcome) {
+		m.say("%-5s boot %s: %v; trying once more", kernel, b.name, o.err)
+		keep(o, "-flake")
 		m.mu.Lock()
 		m.flakes++
 		m.mu.Unlock()
 	})
-	m.say("%-5s boot %s: init after %.1f s, end after %.1f s", c.kernel.name, b.name, o.started.Seconds(), o.took.Seconds())
-	if e := keepLog(m.cache, c.kernel.name+"-"+b.name, o); e != nil {
-		m.say("%v", e)
-	}
-	if err != nil {
-		m.mu.Lock()
-		defer m.mu.Unlock()
-		c.fail("boot %s: %v\n%s", b.name, err, tail(o.console, 20))
-		c.ran = false
-	}
+	m.say("%-5s boot %s: init after %.1f s, end after %.1f s", kernel, b.name, o.started.Seconds(), o.took.Seconds())
+	keep(o, "")
 	return o
 }
 
@@ -280,17 +273,4 @@ func keepLog(cache, name string, o outcome) error {
 		return fmt.Errorf("keeping the kernel's log: %w", err)
 	}
 	return nil
-}
-
-// tail returns the last lines of text.
-func tail(text string, lines int) string {
-	b := bytes.TrimSpace([]byte(text))
-	for i := len(b) - 1; i >= 0; i-- {
-		if b[i] == '\n' {
-			if lines--; lines == 0 {
-				return string(b[i+1:])
-			}
-		}
-	}
-	return string(b)
 }

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -40,14 +41,17 @@ func (c *column) fail(format string, a ...any) {
 // take judges one boot.
 func (c *column) take(o outcome, p wire.Plan) {
 	c.boots = append(c.boots, o)
-	if !strings.Contains(c.pkg.name, "-"+o.release) || o.release == "" {
+	if o.err != nil {
+		c.ran = false
+		c.fail("boot %s: %v\n%s", o.boot.name, o.err, tail(o.console, 20))
+	} else if !strings.Contains(c.pkg.name, "-"+o.release) || o.release == "" {
 		c.ran = false
 		c.fail("boot %s: it ran %q, not the kernel of %s", o.boot.name, o.release, c.pkg.name)
 	}
 	for _, s := range o.splats() {
 		c.fail("boot %s: kernel log: %s", o.boot.name, s)
 	}
-	if len(o.log) == 0 {
+	if o.err == nil && len(o.log) == 0 {
 		c.fail("boot %s: no kernel log, so nobody knows whether it was clean", o.boot.name)
 	}
 	byName := map[string]wire.Result{}
@@ -57,8 +61,10 @@ func (c *column) take(o outcome, p wire.Plan) {
 	for _, s := range p.Steps {
 		r, ok := byName[s.Name]
 		if !ok {
-			c.ran = false
-			c.fail("%s: no result", s.Name)
+			if o.err == nil { // otherwise that says it
+				c.ran = false
+				c.fail("%s: no result", s.Name)
+			}
 			continue
 		}
 		c.takeStep(r)
@@ -159,4 +165,17 @@ func (c *column) takeTests(pkg string, r wire.Result) {
 	case n == 0:
 		c.fail("%s: no test passed", r.Name)
 	}
+}
+
+// tail returns the last lines of text.
+func tail(text string, lines int) string {
+	b := bytes.TrimSpace([]byte(text))
+	for i := len(b) - 1; i >= 0; i-- {
+		if b[i] == '\n' {
+			if lines--; lines == 0 {
+				return string(b[i+1:])
+			}
+		}
+	}
+	return string(b)
 }

@@ -83,6 +83,7 @@ func TestTake(t *testing.T) {
 		"good":           {func(*outcome) {}, "", true},
 		"another kernel": {func(o *outcome) { o.release = "6.18.44-fc" }, "not the kernel of linux-image-6.1.0-56", false},
 		"never came up":  {func(o *outcome) { o.release = "" }, "not the kernel of", false},
+		"panicked":       {func(o *outcome) { o.err, o.results, o.log = errFlake, nil, nil }, "the guest did not reach its end", false},
 		"step missing":   {func(o *outcome) { o.results = nil }, "doctor default: no result", false},
 		"splat":          {func(o *outcome) { o.log = append(o.log, "BUG: x") }, "kernel log: BUG: x", true},
 		"no log":         {func(o *outcome) { o.log = nil }, "no kernel log", true},
@@ -93,7 +94,7 @@ func TestTake(t *testing.T) {
 			tt.change(&o)
 			c.take(o, steps)
 			got := strings.Join(c.failures, "\n")
-			if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) || c.ran != tt.wantRan {
+			if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) || len(c.failures) > 1 || c.ran != tt.wantRan {
 				t.Errorf("take: failures %q, ran %v, want %q, %v", got, c.ran, tt.want, tt.wantRan)
 			}
 		})

@@ -67,13 +67,13 @@ func follow(say func(wire.Record)) (err error) {
 	if err := loopbackUp(); err != nil {
 		return err
 	}
-	before, err := objects()
-	if err != nil {
+	var kept ledger // what is left is told once, of the step that left it
+	if kept.objects, err = objects(); err != nil {
 		return err
 	}
 	for _, s := range plan.Steps {
 		say(wire.Record{Begin: s.Name})
-		r := do(s, before)
+		r := do(s, &kept)
 		say(wire.Record{Result: &r})
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -24,12 +25,18 @@ const (
 	leftWithin = 10 * time.Second
 )
 
-// do runs one step and compares the kernel with what it held before all steps.
-func do(s wire.Step, before set) wire.Result {
+// ledger is what is in the kernel and known: there before the steps, or told of an earlier one.
+type ledger struct {
+	objects set
+	events  []string // of tracefs
+}
+
+// do runs one step and compares the kernel with what it held before.
+func do(s wire.Step, kept *ledger) wire.Result {
 	r := wire.Result{Name: s.Name, Code: -1}
 	undo, err := arrange(s)
 	if err == nil {
-		err = execute(s, before, &r)
+		err = execute(s, kept.objects, &r)
 	}
 	if e := undo(); err == nil {
 		err = e
@@ -37,7 +44,7 @@ func do(s wire.Step, before set) wire.Result {
 	if err != nil {
 		r.Error = err.Error()
 	}
-	r.Left = left(before)
+	r.Left = kept.left()
 	return r
 }
 
@@ -164,19 +171,28 @@ func most(a, b wire.Objects) wire.Objects {
 	}
 }
 
-// left lists what is in the kernel and was not there before.
-func left(before set) []string {
+// left lists what is in the kernel and not in the ledger, and enters it there.
+func (k *ledger) left() []string {
 	var lines []string
 	for end := time.Now().Add(leftWithin); ; time.Sleep(50 * time.Millisecond) {
 		now, err := objects()
 		if err != nil {
 			return []string{err.Error()}
 		}
-		if lines = now.beyond(before).describe(); len(lines) == 0 || time.Now().After(end) {
+		if more := now.beyond(k.objects); more.count() == (wire.Objects{}) || time.Now().After(end) {
+			lines = more.describe()
+			k.objects = now
 			break
 		}
 	}
-	return append(lines, dynamicEvents()...)
+	events := dynamicEvents()
+	for _, e := range events {
+		if !slices.Contains(k.events, e) {
+			lines = append(lines, e)
+		}
+	}
+	k.events = events
+	return lines
 }
 
 // dynamicEvents lists the kprobes and uprobes that somebody made through tracefs. They outlive
@@ -185,15 +201,18 @@ func dynamicEvents() []string {
 	if err := syscall.Mount("tracefs", ownTracefs, "tracefs", syscall.MS_RDONLY, ""); err != nil {
 		return []string{"mounting tracefs to look for kprobes: " + err.Error()}
 	}
-	var lines []string
+	var all []string
 	for _, name := range []string{"kprobe_events", "uprobe_events"} {
 		b, err := os.ReadFile(ownTracefs + "/" + name)
-		if err == nil && len(bytes.TrimSpace(b)) > 0 { // unreadable under lockdown, where none can be made either
-			lines = append(lines, name+": "+strings.ReplaceAll(string(bytes.TrimSpace(b)), "\n", ", "))
+		if err != nil {
+			continue // refused under lockdown, where none can be made either
+		}
+		for line := range strings.Lines(string(b)) {
+			all = append(all, name+": "+strings.TrimSpace(line))
 		}
 	}
 	if err := syscall.Unmount(ownTracefs, 0); err != nil {
-		lines = append(lines, "unmounting tracefs: "+err.Error())
+		all = append(all, "unmounting tracefs: "+err.Error())
 	}
-	return lines
+	return all
 }
