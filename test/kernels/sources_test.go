@@ -50,7 +50,7 @@ func TestParseSources(t *testing.T) {
 			[]string{"http://m.example/debian", "http://m.example/debian-security"},
 		},
 		"folded": {
-			"types: deb\nuris:\n http://a.example/debian\n http://b.example/debian\nsuites: trixie\ncomponents: main\n",
+			"types: deb\nuris:\n http://a.example/debian\n# in between\n http://b.example/debian\nsuites: trixie\ncomponents: main\n",
 			[]string{"http://a.example/debian", "http://b.example/debian"},
 		},
 		"disabled":        {"Enabled: no\nTypes: deb\nURIs: http://m.example/debian\nSuites: sid\nComponents: main\n", nil},
