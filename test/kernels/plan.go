@@ -99,6 +99,7 @@ func plan(b boot, suites []suite) wire.Plan {
 				Name:    testStep + s.pkg,
 				Args:    []string{"/" + s.binary(), "-test.v", "-test.run=" + s.pattern, "-test.timeout=100s"},
 				Dir:     path.Join("/src", s.pkg),
+				Env:     []string{"BPF60_TEST_GUEST=1"}, // what only a full system has may be missing here
 				Tracefs: true,
 				Limit:   110 * time.Second,
 			})
