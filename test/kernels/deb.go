@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"archive/tar"
+	"bytes"
+	"compress/gzip"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path"
+	"strconv"
+	"strings"
+)
+
+// vmlinuz takes the kernel image out of a Debian package.
+func vmlinuz(ctx context.Context, deb string) ([]byte, error) {
+	f, err := os.Open(deb)
+	if err != nil {
+		return nil, fmt.Errorf("opening a package: %w", err)
+	}
+	defer f.Close()
+	name, data, err := arMember(f, "data.tar")
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", deb, err)
+	}
+	ctx, cancel := context.WithCancel(ctx) // ends xz once the image is found: most of the package is modules
+	defer cancel()
+	files, err := decompress(ctx, name, data)
+	if err != nil {
+		return nil, fmt.Errorf("reading %s: %w", deb, err)
+	}
+	image, err := tarMember(files, isVmlinuz)
+	if err != nil {
+		return nil, fmt.Errorf("looking for vmlinuz in %s: %w", deb, err)
+	}
+	return image, nil
+}
+
+// isVmlinuz knows /boot/vmlinuz-RELEASE and, since 7.x, /usr/lib/modules/RELEASE/vmlinuz.
+func isVmlinuz(name string) bool {
+	dir, base := path.Split(path.Clean("/" + name))
+	return dir == "/boot/" && strings.HasPrefix(base, "vmlinuz-") ||
+		strings.HasPrefix(dir, "/usr/lib/modules/") && base == "vmlinuz"
+}
+
+// arMember returns the first member of an ar archive whose name begins with prefix.
+func arMember(r io.Reader, prefix string) (string, io.Reader, error) {
+	magic := make([]byte, 8)
+	if _, err := io.ReadFull(r, magic); err != nil || string(magic) != "!<arch>\n" {
+		return "", nil, errors.New("not an ar archive")
+	}
+	for {
+		h := make([]byte, 60) // name 16, time 12, uid 6, gid 6, mode 8, size 10, "`\n"
+		if _, err := io.ReadFull(r, h); err != nil {
+			return "", nil, fmt.Errorf("no member %s: %w", prefix, err)
+		}
+		size, err := strconv.ParseInt(strings.TrimSpace(string(h[48:58])), 10, 64)
+		if err != nil || size < 0 || string(h[58:]) != "`\n" {
+			return "", nil, errors.New("damaged ar header")
+		}
+		name := strings.TrimRight(string(h[:16]), " /")
+		if strings.HasPrefix(name, prefix) {
+			return name, io.LimitReader(r, size), nil
+		}
+		if _, err := io.CopyN(io.Discard, r, size+size%2); err != nil { // members begin at even offsets
+			return "", nil, fmt.Errorf("skipping %s: %w", name, err)
+		}
+	}
+}
+
+func tarMember(r io.Reader, wanted func(name string) bool) ([]byte, error) {
+	for t := tar.NewReader(r); ; {
+		h, err := t.Next()
+		if errors.Is(err, io.EOF) {
+			return nil, errors.New("not there")
+		}
+		if err != nil {
+			return nil, err
+		}
+		if h.Typeflag == tar.TypeReg && wanted(h.Name) {
+			return io.ReadAll(t)
+		}
+	}
+}
+
+// decompress goes by the ending of name.
+func decompress(ctx context.Context, name string, r io.Reader) (io.Reader, error) {
+	switch path.Ext(name) {
+	case ".tar":
+		return r, nil
+	case ".gz":
+		return gzip.NewReader(r)
+	case ".xz":
+		return xz(ctx, r)
+	}
+	return nil, fmt.Errorf("no way to decompress %s", name)
+}
+
+// xz reads through the tool of xz-utils: the standard library has no xz.
+func xz(ctx context.Context, r io.Reader) (io.Reader, error) {
+	tool, err := exec.LookPath("xz")
+	if err != nil {
+		return nil, errors.New("there is no xz (apt-get install xz-utils)")
+	}
+	pr, pw := io.Pipe()
+	cmd := exec.CommandContext(ctx, tool, "-dc")
+	cmd.Stdin, cmd.Stdout = r, pw
+	var said bytes.Buffer
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		return nil, fmt.Errorf("starting xz: %w", err)
+	}
+	context.AfterFunc(ctx, func() { pr.Close() }) // a reader that has enough must not block the copy
+	go func() {
+		err := cmd.Wait()
+		if err != nil {
+			err = fmt.Errorf("xz: %w: %s", err, bytes.TrimSpace(said.Bytes()))
+		}
+		pw.CloseWithError(err) // nil is io.EOF
+	}()
+	return pr, nil
+}
