@@ -43,9 +43,10 @@ func (p *CPU) latency(f Frame, c Canvas, t Table, width, height int) []string {
 // perCPU returns the waits of as many CPUs as fit: the selected one first, then by number.
 func (p *CPU) perCPU(f Frame, n int) []widget.Series {
 	var out []widget.Series
+	sched := schedOver(f)
 	for _, id := range p.cpusToShow(f, n) {
 		s := widget.Series{Title: "cpu" + strconv.Itoa(id)}
-		if c := schedCPU(schedOver(f), id); c != nil {
+		if c := schedCPU(sched, id); c != nil {
 			s.Hist = &c.Wait
 		}
 		out = append(out, s)
@@ -55,7 +56,7 @@ func (p *CPU) perCPU(f Frame, n int) []widget.Series {
 
 // cpusToShow returns n CPUs by number, the selected one among them.
 func (p *CPU) cpusToShow(f Frame, n int) []int {
-	sched := schedOver(f)
+	sched := newest(f, schedOf)
 	if sched == nil {
 		return nil
 	}

@@ -41,7 +41,7 @@ func (p *CPU) View(f Frame, c Canvas) string {
 		table = besideTable(f, c, table, room)
 	}
 	lines = append(lines, table...)
-	sched := schedOver(f)
+	sched := newest(f, schedOf)
 	switch rest := c.Height - len(lines); {
 	case rest < 2:
 	case c.Height < smallHeight:
@@ -96,7 +96,7 @@ func (p *CPU) title(c Canvas, f Frame) string {
 	if f.Mark != nil && f.Mark.Snapshot != nil && p.draw == asHistogram {
 		parts = append(parts, "start is "+f.Mark.Taken.Format("15:04:05"))
 	}
-	if s := schedOver(f); s != nil && !firstChoice(f) {
+	if s := newest(f, schedOf); s != nil && !firstChoice(f) {
 		parts = append(parts, s.Method)
 	}
 	return widget.Title(c.Theme, c.Width, parts...)

@@ -225,19 +225,25 @@ func (r *Root) key(msg tea.KeyMsg) (cmd tea.Cmd, routed bool) {
 
 // bindings are the keys that work now: the global ones, a digit for each pane, the pane's own.
 func (r *Root) bindings() []keymap.Key {
-	global := keymap.Global()
+	global := GlobalKeys(r.cfg.Panes)
 	for i := range global {
 		r.fitKey(&global[i])
-	}
-	for _, p := range r.cfg.Panes {
-		info := p.Info()
-		global = append(global, keymap.New(goKey+string(info.ID), info.Digit, info.Title, info.Digit))
 	}
 	return r.cfg.Keys.Apply(keymap.Merge(global, r.top().Keys()))
 }
 
 // goKey begins the IDs of the keys that open panes.
 const goKey = "go."
+
+// GlobalKeys returns the keys that work everywhere: those of keymap, and one for each pane.
+func GlobalKeys(panes []Pane) []keymap.Key {
+	keys := keymap.Global()
+	for _, p := range panes {
+		i := p.Info()
+		keys = append(keys, keymap.New(goKey+string(i.ID), i.Digit, i.Title, i.Digit).In("open "+i.Title))
+	}
+	return keys
+}
 
 // fitKey says what a global key does, or why it does nothing, in the present state.
 func (r *Root) fitKey(k *keymap.Key) {

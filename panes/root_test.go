@@ -295,13 +295,18 @@ func TestTerminalKeys(t *testing.T) {
 }
 
 func TestRebound(t *testing.T) {
-	keys, errs := keymap.Rebind(map[string][]string{"pause": {"z"}, "cpu.draw": {"w"}}, keymap.Global(), NewCPU().Keys())
+	keys, errs := keymap.Rebind(map[string][]string{"pause": {"z"}, "cpu.draw": {"w"}, "go.cpu": {"c"}}, GlobalKeys(All()), NewCPU().Keys())
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
 	r := resize(root(busyStory(91).frame(), func(c *Config) { c.Keys = keys }), 80, 24)
-	press(r, "2", "v")
-	sees(t, r, "v does nothing", "w percentiles", "z pause")
+	press(r, "2")
+	sees(t, r, "2 does nothing", "[1 Over]")
+	press(r, "c", "v")
+	sees(t, r, "v does nothing", "[2 CPU]", "w percentiles", "z pause")
+	if _, errs := keymap.Rebind(map[string][]string{"pause": {"2"}}, GlobalKeys(All()), NewCPU().Keys()); len(errs) != 1 {
+		t.Errorf("pause on the digit of a pane: %v, want one complaint", errs)
+	}
 	press(r, "w", "z")
 	sees(t, r, "w and z do", "PAUSED", "◆ p99")
 }
@@ -333,15 +338,21 @@ func TestRootIsSmall(t *testing.T) {
 	}
 }
 
-// fullHistory is ten minutes of the busy host.
-func fullHistory() *Root {
-	return resize(root(busyStory(601).frame()), 200, 50)
-}
-
+// BenchmarkView draws the screen of ten minutes of the busy host; the last one is of 256 CPUs.
 func BenchmarkView(b *testing.B) {
+	full := busyStory(601).frame()
+	b.Run("cpu-of-256", func(b *testing.B) {
+		r := resize(root(extremeFrame()), 200, 50)
+		press(r, "2")
+		b.ReportAllocs()
+		for b.Loop() {
+			r.Update(NewMsg{})
+			r.View()
+		}
+	})
 	for name, keys := range states() {
 		b.Run(strings.ReplaceAll(name, " ", "-"), func(b *testing.B) {
-			r := fullHistory()
+			r := resize(root(full), 200, 50)
 			press(r, keys...)
 			b.ReportAllocs()
 			for b.Loop() {

@@ -231,8 +231,8 @@ func TestNoCutNumbers(t *testing.T) {
 
 func TestEverySize(t *testing.T) {
 	all := frames()
-	for w := 0; w <= 300; w += 9 {
-		for h := 0; h <= 100; h += 4 {
+	for w := 0; w <= 300; w += 13 {
+		for h := 0; h <= 100; h += 7 {
 			for name, f := range all {
 				for _, keys := range [][]string{{"1"}, {"2"}, {"2", "v"}, {"2", "j", "i", "v", "v"}, {"2", "j", "enter"}, {"?"}} {
 					if (w*h+len(name)+len(keys))%5 != 0 && w > 60 { // a fifth of the large ones is enough

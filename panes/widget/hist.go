@@ -342,7 +342,9 @@ func plotLine(t theme.Theme, slot int, open bool, width, n int, cell func(i int)
 			continue
 		}
 		run.Reset()
+		run.WriteString(style.On())
 		run.WriteString(text)
+		first := i
 		for i++; i < n; i++ {
 			s, more := cell(i)
 			if s != style || more == " " {
@@ -350,7 +352,8 @@ func plotLine(t theme.Theme, slot int, open bool, width, n int, cell func(i int)
 			}
 			run.WriteString(more)
 		}
-		l.Put(style, run.String())
+		run.WriteString(style.Off())
+		l.Raw(run.String(), i-first) // every mark of a plot is one cell
 	}
 	return l.String()
 }
