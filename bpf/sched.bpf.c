@@ -35,6 +35,8 @@
 // A drift beyond 1000 ppm is a step of a clock, not a drift.
 #define DRIFT_MAX 1000000LL
 #define DRIFT_SHIFT 30
+// A sleep that finds rq->clock older than this finds it behind, not out of date, ns; see lag.
+#define LAG 10000
 // Tasks whose start the second method holds at the same time: 1 MiB of {pid, cause, time}.
 #define STARTS 65536
 // Sleeping tasks that were moved and have not run since.
@@ -151,8 +153,11 @@ static __always_inline void learn_drift(struct skew *k)
 	k->anchor_at = k->at;
 }
 
-// skew_read takes one reading: `seen` is ktime - rq->clock at `now`.
-static __always_inline void skew_read(struct skew *k, __s64 seen, __u64 now, bool slept)
+// skew_read takes one reading: `seen` is ktime - rq->clock at `now`. It returns how far the clock lags
+// behind: where sched_clock is not stable it stands still once a tick is late (sched_clock_local),
+// so that what is queued meanwhile is stamped too early. A sleep has just brought the clock up to
+// date, so what it is still short of is lag.
+static __always_inline __s64 skew_read(struct skew *k, __s64 seen, __u64 now, bool slept)
 {
 	__s64 residual = seen - drifted(k, now);
 
@@ -163,18 +168,19 @@ static __always_inline void skew_read(struct skew *k, __s64 seen, __u64 now, boo
 		k->sleeps = 0;
 		if (slept)
 			learn_drift(k);
-		return;
+		return 0;
 	}
 	if (!slept)
-		return;
+		return 0;
 	if (!k->sleeps || residual < k->residual)
 		k->residual = residual;
-	if (++k->sleeps < SKEW_WINDOW)
-		return;
-	k->ahead = drifted(k, now) + k->residual;
-	k->at = now;
-	k->sleeps = 0;
-	learn_drift(k);
+	if (++k->sleeps >= SKEW_WINDOW) {
+		k->ahead = drifted(k, now) + k->residual;
+		k->at = now;
+		k->sleeps = 0;
+		learn_drift(k);
+	}
+	return residual > LAG ? residual : 0;
 }
 
 // stale says that a task was stamped before it was woken, so that the stamp tells nothing. It is
@@ -211,9 +217,9 @@ static __always_inline int switched(bool preempt, struct task_struct *prev,
 {
 	__u64 now = bpf_ktime_get_ns();
 	struct sched_counts *c;
-	__u64 queued;
+	__s64 wait, lag = 0;
 	__u32 zero = 0;
-	__s64 wait;
+	__u64 queued;
 
 	c = bpf_map_lookup_elem(&sched, &zero);
 	if (!c)
@@ -222,7 +228,7 @@ static __always_inline int switched(bool preempt, struct task_struct *prev,
 	if (prev->pid) { // the idle task runs, but nobody waits for it to end
 		bool slept = !preempt && task_state(prev);
 
-		skew_read(&c->skew, now - prev->se.cfs_rq->rq->clock, now, slept);
+		lag = skew_read(&c->skew, now - prev->se.cfs_rq->rq->clock, now, slept);
 		if (c->switched_at && now >= c->switched_at)
 			hist_add(&c->on_cpu, now - c->switched_at);
 	}
@@ -239,7 +245,7 @@ static __always_inline int switched(bool preempt, struct task_struct *prev,
 		c->unstamped++;
 		return 0;
 	}
-	wait = (__s64)(now - queued) - drifted(&c->skew, now);
+	wait = (__s64)(now - queued) - drifted(&c->skew, now) - lag;
 	// The skew is known to a few hundred nanoseconds, so a short wait may come out below 0.
 	if (wait < 0) {
 		if (wait < -1000000) {

@@ -107,10 +107,7 @@ func plan(b boot, suites []suite) wire.Plan {
 	}
 	for _, v := range b.variants {
 		report, doctor := v.step, v.step
-		length := "2s"
-		if v.name == "default" {
-			length = "5s"
-		}
+		const length = "12s" // attaching takes seconds here
 		report.Name, report.Limit = reportStep+v.name, time.Minute
 		report.Args = []string{"/bin/bpf60", "report", "--for", length, "--format", "json"}
 		doctor.Name, doctor.Limit = doctorStep+v.name, time.Minute
