@@ -108,20 +108,19 @@ func writeNow(f *os.File, s string) {
 	}
 }
 
-// writeWithin writes s and says whether that was done within d. On a terminal it leaves no blocked
-// write behind, which would lock out everybody else's.
+// writeWithin writes s and says whether that was done within d. On a terminal or pipe it leaves no
+// blocked write behind, which would lock out everybody else's. A file knows no deadline and is
+// written to as it is open, or its offset would be lost.
 func writeWithin(f *os.File, s string, d time.Duration) bool {
 	if s == "" {
 		return true
 	}
-	if term.IsTerminal(f.Fd()) {
-		if fd, err := reopen(f); err == nil {
-			again := os.NewFile(uintptr(fd), f.Name())
-			defer again.Close()
-			if again.SetWriteDeadline(time.Now().Add(d)) == nil {
-				_, err := again.WriteString(s)
-				return err == nil
-			}
+	if fd, err := reopen(f); err == nil {
+		again := os.NewFile(uintptr(fd), f.Name())
+		defer again.Close()
+		if again.SetWriteDeadline(time.Now().Add(d)) == nil {
+			_, err := again.WriteString(s)
+			return err == nil
 		}
 	}
 	return within(d, func() { _, _ = f.WriteString(s) })
