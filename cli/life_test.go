@@ -186,7 +186,7 @@ func TestScreenGone(t *testing.T) {
 	far, keys := openPty(t)
 	defer far.Close()
 	defer keys.Close()
-	p := start(t, play{scene: "idle", stdin: keys, stray: true})
+	p := start(t, play{scene: "clock", stdin: keys, stray: true})
 	p.see("ready")
 	p.hangUp()
 	if got := p.exit(soon); got != 129 {

@@ -230,6 +230,9 @@ func (m *fakeModel) View() string {
 	if m.s.ticks.Load() > 0 {
 		ticked = "ticked"
 	}
+	if m.s.scene["clock"] {
+		ticked = m.s.Line()
+	}
 	return fmt.Sprintf("ready %dx%d %s\npid %d\nkeys %s\nresumed %d\nmouse %d\nutf8 %t profile %v\n%s\n",
 		m.w, m.h, ticked, m.pid, m.keys, m.resumed, m.mouse, m.sc.UTF8, m.sc.Profile, m.status)
 }
