@@ -41,6 +41,9 @@ func TestSignals(t *testing.T) {
 				t.Errorf("exit code = %d, want %d", got, want)
 			}
 			p.restored()
+			if raw := strings.TrimSuffix(p.output(), "\x1b]end\x07"); !strings.HasSuffix(raw, reset) {
+				t.Errorf("the output ends with %q, want nothing behind the reset", raw[max(0, len(raw)-200):])
+			}
 		})
 	}
 }
