@@ -150,7 +150,10 @@ func TestNoMouse(t *testing.T) {
 
 // A million random bytes, and a paste that never ends, neither stop it nor fill the memory.
 func TestHostileKeys(t *testing.T) {
-	const limit = 96 << 20
+	limit := 96 << 20
+	if raceDetector {
+		limit *= 4
+	}
 	random := rand.New(rand.NewPCG(1, 2))
 	noise := make([]byte, 1<<20)
 	for i := range noise {

@@ -64,12 +64,14 @@ const reset = "\x1b[?2026l" + // synchronized output
 // taken so far is thrown away, or the reset would queue up behind it.
 func (t *terminal) force(message string) {
 	t.out.abort()
+	t.out.quiet()
 	// In the background the terminal belongs to somebody else, and the kernel would stop us.
 	if !foreground(t.in.Fd()) {
 		return
 	}
 	fd := int(t.out.Fd())
 	_ = unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCOFLUSH)
+	t.out.quiet() // a write that could not be given up has room now
 	_ = term.Restore(t.in.Fd(), t.saved)
 	writeNow(t.out.File, reset+strings.ReplaceAll(message, "\n", "\r\n"))
 }
@@ -196,6 +198,9 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// WriteString is Write. Without it the file's own would be called, past all of this.
+func (o *output) WriteString(s string) (int, error) { return o.Write([]byte(s)) }
+
 // abort gives up the write under way and all later ones. It does not wait for a lock.
 func (o *output) abort() {
 	o.abortMu.Do(func() {
@@ -204,6 +209,21 @@ func (o *output) abort() {
 			_ = o.async.SetWriteDeadline(time.Now())
 		}
 	})
+}
+
+// quiet waits a moment for the write under way to return.
+func (o *output) quiet() {
+	const (
+		tries = 20
+		pause = time.Millisecond
+	)
+	for range tries {
+		if o.mu.TryLock() {
+			o.mu.Unlock()
+			return
+		}
+		time.Sleep(pause)
+	}
 }
 
 func (o *output) close() {
