@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -81,7 +80,6 @@ type fakeSession struct {
 	scene map[string]bool
 	boom  chan string // what the source shall do: "panic", "error"
 	ticks atomic.Int64
-	once  sync.Once
 }
 
 func newFakeSession(o options, scene []string) *fakeSession {
