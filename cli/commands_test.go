@@ -117,11 +117,11 @@ func TestReport(t *testing.T) {
 		}
 	})
 	t.Run("file that exists", func(t *testing.T) {
-		// It must be refused before the measurement, which would take a minute here.
-		cmd := program(t, "idle", "report", "--output", "out.txt")
+		// It must be refused before the measurement, which the loud scene would announce.
+		cmd := program(t, "loud", append(base, "--output", "out.txt")...)
 		put(t, cmd.Dir, "out.txt")
 		got := finish(t, cmd)
-		if got.Code != exitError || !strings.Contains(got.Stderr, "it exists") || content(filepath.Join(cmd.Dir, "out.txt")) != "old" {
+		if got.Code != exitError || !strings.HasPrefix(got.Stderr, "bpf60: writing out.txt: it exists") || content(filepath.Join(cmd.Dir, "out.txt")) != "old" {
 			t.Errorf("got %+v", got)
 		}
 	})

@@ -150,7 +150,10 @@ func TestNoMouse(t *testing.T) {
 
 // A million random bytes, and a paste that never ends, neither stop it nor fill the memory.
 func TestHostileKeys(t *testing.T) {
-	const limit = 96 << 20
+	limit := 96 << 20
+	if raceDetector {
+		limit *= 4
+	}
 	random := rand.New(rand.NewPCG(1, 2))
 	noise := make([]byte, 1<<20)
 	for i := range noise {
@@ -160,7 +163,7 @@ func TestHostileKeys(t *testing.T) {
 		}
 	}
 	grammar := new(strings.Builder)
-	for grammar.Len() < 1<<20 {
+	for grammar.Len() < 1<<18 {
 		grammar.WriteString([]string{"\x1b", "[", "O", "<", "200~", "1;", "M", "m", "\xc3", "A", "~", "\x1b[200~", "\x1b[M", "\x1b]11;"}[random.IntN(14)])
 	}
 	for name, keys := range map[string]string{

@@ -41,6 +41,10 @@ func TestSignals(t *testing.T) {
 				t.Errorf("exit code = %d, want %d", got, want)
 			}
 			p.restored()
+			if raw := strings.TrimSuffix(p.output(), "\x1b]end\x07"); !strings.HasSuffix(raw, reset) {
+				_, after, _ := strings.Cut(raw, reset)
+				t.Errorf("behind the reset came %q", after)
+			}
 		})
 	}
 }
@@ -178,6 +182,35 @@ func TestTerminalGoneWithoutSignal(t *testing.T) {
 	if got := p.exit(soon); got != 129 {
 		t.Errorf("exit code = %d, want 129", got)
 	}
+}
+
+// Keys from one terminal, the screen on another that goes away: only writing tells.
+func TestScreenGone(t *testing.T) {
+	t.Parallel()
+	far, keys := openPty(t)
+	defer far.Close()
+	defer keys.Close()
+	p := start(t, play{scene: "clock", stdin: keys, stray: true})
+	p.see("ready")
+	p.hangUp()
+	if got := p.exit(soon); got != 129 {
+		t.Errorf("exit code = %d, want 129", got)
+	}
+}
+
+// After su the terminal is still the first user's and cannot be opened a second time: writes block
+// in the kernel, and the end must come nevertheless.
+func TestStallOnForeignTerminal(t *testing.T) {
+	need(t, os.Geteuid() == 0, "root, to become somebody else")
+	t.Parallel()
+	p := start(t, play{scene: "idle", uid: 65534})
+	p.see("ready")
+	p.stall()
+	p.signal(syscall.SIGTERM)
+	if got := p.exit(forced); got != 143 {
+		t.Errorf("exit code = %d, want 143", got)
+	}
+	p.restored()
 }
 
 func TestStdinIsNoTerminal(t *testing.T) {
@@ -331,6 +364,9 @@ func TestSilentTerminal(t *testing.T) {
 		p.drain()
 		if got := query.FindString(p.output()); got != "" {
 			t.Errorf("the terminal was asked %q", got)
+		}
+		if strings.Contains(p.output(), "\x1b[?2004h") {
+			t.Error("the terminal was told to mark pasted text")
 		}
 	})
 	bin, err := shipped()

@@ -10,7 +10,6 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
-	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -81,7 +80,6 @@ type fakeSession struct {
 	scene map[string]bool
 	boom  chan string // what the source shall do: "panic", "error"
 	ticks atomic.Int64
-	once  sync.Once
 }
 
 func newFakeSession(o options, scene []string) *fakeSession {
@@ -229,6 +227,9 @@ func (m *fakeModel) View() string {
 	ticked := "no tick"
 	if m.s.ticks.Load() > 0 {
 		ticked = "ticked"
+	}
+	if m.s.scene["clock"] {
+		ticked = m.s.Line()
 	}
 	return fmt.Sprintf("ready %dx%d %s\npid %d\nkeys %s\nresumed %d\nmouse %d\nutf8 %t profile %v\n%s\n",
 		m.w, m.h, ticked, m.pid, m.keys, m.resumed, m.mouse, m.sc.UTF8, m.sc.Profile, m.status)

@@ -47,6 +47,7 @@ type play struct {
 	stdin *os.File // nil: the terminal
 	stray bool     // no controlling terminal
 	dir   string
+	uid   uint32 // other than ours, if not 0
 }
 
 func start(t *testing.T, how play) *player {
@@ -78,6 +79,17 @@ func start(t *testing.T, how play) *player {
 		p.cmd.Stdin = how.stdin
 	}
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Setctty: !how.stray, Ctty: 1}
+	if how.uid != 0 {
+		// The directory of the test binary may be closed to others; an open file is not.
+		bin, err := os.Open(argv[0])
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer bin.Close()
+		p.cmd.ExtraFiles = []*os.File{bin}
+		p.cmd.Path = "/proc/self/fd/3"
+		p.cmd.SysProcAttr.Credential = &syscall.Credential{Uid: how.uid, Gid: how.uid}
+	}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
@@ -221,14 +233,19 @@ func stuff(t *testing.T, tty *os.File, stopped func() bool) {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	// The kernel moves what was written on in the background and then has room again for a while.
+	// The kernel moves what was written on in the background and then has room again for a while,
+	// and it takes small writes when it refuses large ones.
 	const enough = 20
 	fill, refused := make([]byte, 4096), 0
 	until(t, "the stall", func() bool {
-		_, err := unix.Write(fd, fill)
 		refused++
-		if !errors.Is(err, unix.EAGAIN) {
-			refused = 0
+		for _, size := range []int{len(fill), 1} {
+			for {
+				if _, err := unix.Write(fd, fill[:size]); errors.Is(err, unix.EAGAIN) {
+					break
+				}
+				refused = 0
+			}
 		}
 		return refused >= enough && stopped()
 	})

@@ -64,12 +64,14 @@ const reset = "\x1b[?2026l" + // synchronized output
 // taken so far is thrown away, or the reset would queue up behind it.
 func (t *terminal) force(message string) {
 	t.out.abort()
+	t.out.quiet()
 	// In the background the terminal belongs to somebody else, and the kernel would stop us.
 	if !foreground(t.in.Fd()) {
 		return
 	}
 	fd := int(t.out.Fd())
 	_ = unix.IoctlSetInt(fd, unix.TCFLSH, unix.TCOFLUSH)
+	t.out.quiet() // a write that could not be given up has room now
 	_ = term.Restore(t.in.Fd(), t.saved)
 	writeNow(t.out.File, reset+strings.ReplaceAll(message, "\n", "\r\n"))
 }
@@ -108,20 +110,19 @@ func writeNow(f *os.File, s string) {
 	}
 }
 
-// writeWithin writes s and says whether that was done within d. On a terminal it leaves no blocked
-// write behind, which would lock out everybody else's.
+// writeWithin writes s and says whether that was done within d. On a terminal or pipe it leaves no
+// blocked write behind, which would lock out everybody else's. A file knows no deadline and is
+// written to as it is open, or its offset would be lost.
 func writeWithin(f *os.File, s string, d time.Duration) bool {
 	if s == "" {
 		return true
 	}
-	if term.IsTerminal(f.Fd()) {
-		if fd, err := reopen(f); err == nil {
-			again := os.NewFile(uintptr(fd), f.Name())
-			defer again.Close()
-			if again.SetWriteDeadline(time.Now().Add(d)) == nil {
-				_, err := again.WriteString(s)
-				return err == nil
-			}
+	if fd, err := reopen(f); err == nil {
+		again := os.NewFile(uintptr(fd), f.Name())
+		defer again.Close()
+		if again.SetWriteDeadline(time.Now().Add(d)) == nil {
+			_, err := again.WriteString(s)
+			return err == nil
 		}
 	}
 	return within(d, func() { _, _ = f.WriteString(s) })
@@ -197,6 +198,9 @@ func (o *output) Write(p []byte) (int, error) {
 	return len(p), nil
 }
 
+// WriteString is Write. Without it the file's own would be called, past all of this.
+func (o *output) WriteString(s string) (int, error) { return o.Write([]byte(s)) }
+
 // abort gives up the write under way and all later ones. It does not wait for a lock.
 func (o *output) abort() {
 	o.abortMu.Do(func() {
@@ -205,6 +209,21 @@ func (o *output) abort() {
 			_ = o.async.SetWriteDeadline(time.Now())
 		}
 	})
+}
+
+// quiet waits a moment for the write under way to return.
+func (o *output) quiet() {
+	const (
+		tries = 20
+		pause = time.Millisecond
+	)
+	for range tries {
+		if o.mu.TryLock() {
+			o.mu.Unlock()
+			return
+		}
+		time.Sleep(pause)
+	}
 }
 
 func (o *output) close() {

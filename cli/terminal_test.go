@@ -26,12 +26,13 @@ func pair(t *testing.T) (tty *os.File, arrived func() string) {
 		if err := master.SetReadDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
 		}
-		if _, err := tty.WriteString("\x00"); err != nil {
+		const mark = 0x1e
+		if _, err := tty.Write([]byte{mark}); err != nil {
 			t.Fatal(err)
 		}
 		var got []byte
 		buf := make([]byte, 4096)
-		for len(got) == 0 || got[len(got)-1] != 0 {
+		for len(got) == 0 || got[len(got)-1] != mark {
 			n, err := master.Read(buf)
 			if err != nil {
 				t.Fatal(err)
@@ -116,6 +117,22 @@ func TestOutputReportsLossOnce(t *testing.T) {
 	}
 	if len(lost) != 1 {
 		t.Errorf("lost was called with %v, want once", lost)
+	}
+}
+
+// A message for a terminal that takes nothing is given up, and leaves no lock behind.
+func TestWriteWithinStall(t *testing.T) {
+	tty, arrived := pair(t)
+	stuff(t, tty, func() bool { return true })
+	if writeWithin(tty, "message", time.Millisecond) {
+		t.Error("writeWithin = true on a full terminal")
+	}
+	if err := unix.IoctlSetInt(int(tty.Fd()), unix.TCFLSH, unix.TCOFLUSH); err != nil {
+		t.Fatal(err)
+	}
+	writeNow(tty, "after")
+	if got := strings.Trim(arrived(), "\x00"); got != "after" {
+		t.Errorf("%q arrived, want only what was written after the stall", got)
 	}
 }
 
