@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"text/tabwriter"
+
+	"bpf60/collectors"
 )
 
 // expectation is the checked-in table: what every probe must be everywhere, and which tests may
@@ -93,6 +95,10 @@ func (e *expectation) check(c *column) {
 		w, ok := e.cells[a]
 		name := fmt.Sprintf("%s %s, probe %s", a.command, a.variant, a.probe)
 		switch {
+		case p.Reason == "" && p.State != "on":
+			c.fail("%s: is %s and does not say why", name, p.State)
+		case slices.Contains(unsettled(), p.Reason):
+			c.fail("%s: was still on its way at the end: %s", name, p.Reason)
 		case !ok:
 			c.fail("%s: not in the table; it is %s by %q%s", name, p.State, p.Hook, because(p))
 		case p.State != w.state || p.Hook != w.hook:
@@ -112,6 +118,9 @@ func (e *expectation) check(c *column) {
 		}
 	}
 }
+
+// unsettled are the reasons of probes that have not begun yet. They are no answer.
+func unsettled() []string { return []string{"not started", collectors.ErrWarming.Error()} }
 
 func because(p probe) string {
 	if p.Reason == "" {

@@ -58,6 +58,8 @@ func TestCheck(t *testing.T) {
 	}{
 		"as foreseen":      {func(*column) {}, ""},
 		"another state":    {func(c *column) { p := on; p.State, p.Reason = "off", "EPERM"; c.probes[report] = p }, `is off by "tp_btf sched_switch", want on by "tp_btf sched_switch": EPERM`},
+		"no reason":        {func(c *column) { p := on; p.State = "off"; c.probes[report] = p }, "is off and does not say why"},
+		"unsettled":        {func(c *column) { p := on; p.State, p.Reason = "off", "not started"; c.probes[report] = p }, "still on its way"},
 		"another hook":     {func(c *column) { p := on; p.Hook = "raw_tp"; c.probes[doctor] = p }, `doctor default, probe runqlat: is on by "raw_tp"`},
 		"counted nothing":  {func(c *column) { p := on; p.Events = 0; c.probes[report] = p }, "counted nothing"},
 		"doctor need not":  {func(c *column) { p := on; p.Events = 0; c.probes[doctor] = p }, ""},
@@ -90,8 +92,8 @@ func fill(c *column, on probe) {
 	clear(c.probes)
 	c.probes[at{"5.10", "default", "report", "runqlat"}] = on
 	c.probes[at{"5.10", "default", "doctor", "runqlat"}] = on
-	c.probes[at{"5.10", "no-btf", "report", "runqlat"}] = probe{State: "degraded", Hook: "tracepoint sched_switch"}
-	c.probes[at{"5.10", "no-btf", "doctor", "runqlat"}] = probe{State: "off"}
+	c.probes[at{"5.10", "no-btf", "report", "runqlat"}] = probe{State: "degraded", Hook: "tracepoint sched_switch", Reason: "needs BTF"}
+	c.probes[at{"5.10", "no-btf", "doctor", "runqlat"}] = probe{State: "off", Reason: "needs BTF"}
 }
 
 // TestUpdate: what update writes is what check accepts, and a "!" is kept.
@@ -110,7 +112,7 @@ func TestUpdate(t *testing.T) {
 			if k.name == "5.10" {
 				hook = ""
 			}
-			c.probes[at{k.name, "bare", command, "runqlat"}] = probe{State: "off", Hook: hook}
+			c.probes[at{k.name, "bare", command, "runqlat"}] = probe{State: "off", Hook: hook, Reason: "needs BTF"}
 		}
 		c.probes[at{k.name, "user", "doctor", "psi"}] = probe{State: "on", Hook: "/proc/pressure"}
 		columns = append(columns, c)

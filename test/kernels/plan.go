@@ -97,19 +97,20 @@ func plan(b boot, suites []suite) wire.Plan {
 		for _, s := range suites {
 			p.Steps = append(p.Steps, wire.Step{
 				Name:    testStep + s.pkg,
-				Args:    []string{"/" + s.binary(), "-test.v", "-test.run=" + s.pattern, "-test.timeout=100s"},
+				Args:    []string{"/" + s.binary(), "-test.v", "-test.run=" + s.pattern, "-test.timeout=150s"},
 				Dir:     path.Join("/src", s.pkg),
 				Env:     []string{"BPF60_TEST_GUEST=1"}, // what only a full system has may be missing here
 				Tracefs: true,
-				Limit:   110 * time.Second,
+				Limit:   165 * time.Second,
 			})
 		}
 	}
 	for _, v := range b.variants {
 		report, doctor := v.step, v.step
-		length := "2s"
+		// Long enough for all probes to start: what takes 100 ms on a host takes 3 s here.
+		length := "6s"
 		if v.name == "default" {
-			length = "5s"
+			length = "10s"
 		}
 		report.Name, report.Limit = reportStep+v.name, time.Minute
 		report.Args = []string{"/bin/bpf60", "report", "--for", length, "--format", "json"}
