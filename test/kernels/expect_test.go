@@ -4,9 +4,11 @@ package main
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
+	"bpf60/collectors"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -84,6 +86,13 @@ func TestCheck(t *testing.T) {
 				t.Errorf("failures = %q, want one with %q", c.failures, tt.want)
 			}
 		})
+	}
+}
+
+// TestUnsettled: the runner needs no package of the program it runs, so it has the words twice.
+func TestUnsettled(t *testing.T) {
+	if want := collectors.ErrWarming.Error(); !slices.Contains(unsettled(), want) {
+		t.Errorf("unsettled() lacks %q", want)
 	}
 }
 
