@@ -60,8 +60,6 @@ func TestCheck(t *testing.T) {
 	}{
 		"as foreseen":      {func(*column) {}, ""},
 		"another state":    {func(c *column) { p := on; p.State, p.Reason = "off", "EPERM"; c.probes[report] = p }, `is off by "tp_btf sched_switch", want on by "tp_btf sched_switch": EPERM`},
-		"no reason":        {func(c *column) { p := on; p.State = "off"; c.probes[report] = p }, "is off and does not say why"},
-		"unsettled":        {func(c *column) { p := on; p.State, p.Reason = "off", "not started"; c.probes[report] = p }, "still on its way"},
 		"another hook":     {func(c *column) { p := on; p.Hook = "raw_tp"; c.probes[doctor] = p }, `doctor default, probe runqlat: is on by "raw_tp"`},
 		"counted nothing":  {func(c *column) { p := on; p.Events = 0; c.probes[report] = p }, "counted nothing"},
 		"doctor need not":  {func(c *column) { p := on; p.Events = 0; c.probes[doctor] = p }, ""},
@@ -83,6 +81,29 @@ func TestCheck(t *testing.T) {
 			e.check(c)
 			got := strings.Join(c.failures, "\n")
 			if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) || len(c.failures) > 1 {
+				t.Errorf("failures = %q, want one with %q", c.failures, tt.want)
+			}
+		})
+	}
+}
+
+func TestSound(t *testing.T) {
+	tests := map[string]struct {
+		p    probe
+		want string
+	}{
+		"on":              {probe{State: "on"}, ""},
+		"off with reason": {probe{State: "off", Reason: "PSI is off"}, ""},
+		"no reason":       {probe{State: "degraded"}, "is degraded and does not say why"},
+		"not started":     {probe{State: "off", Reason: "not started"}, "still on its way"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := newColumn()
+			c.probes[at{"6.1", "default", "report", "psi"}] = tt.p
+			c.sound()
+			got := strings.Join(c.failures, "\n")
+			if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
 				t.Errorf("failures = %q, want one with %q", c.failures, tt.want)
 			}
 		})

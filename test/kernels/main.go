@@ -88,6 +88,7 @@ func matrixRun(ctx context.Context, o options) error {
 
 	ran, passed, skipped := 0, 0, 0
 	for _, c := range m.columns {
+		c.sound()
 		if c.ran && !o.update {
 			expected.check(c)
 		}
