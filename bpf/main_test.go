@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,7 +28,9 @@ func TestMain(m *testing.M) {
 		fmt.Fprintln(os.Stderr, "starting again with", calm+":", unix.Exec("/proc/self/exe", os.Args, env))
 		os.Exit(1)
 	}
-	runtime.GOMAXPROCS(16) // the threads of the loads keep theirs
+	// The threads of the loads keep their processors, so that none could be stopped for a collection.
+	runtime.GOMAXPROCS(16)
+	debug.SetGCPercent(-1)
 	if world := os.Getenv(worldEnv); world != "" {
 		if err := enter(strings.Split(world, ",")); err != nil {
 			fmt.Fprintln(os.Stderr, "making the test's world:", err)

@@ -427,21 +427,38 @@ int trace_switched(struct trace_sched_switch *ctx)
 			      ctx->next_pid);
 }
 
-// The length of this CPU's queue at 99 Hz, without the task that runs. Not 100 Hz: a sample in
-// step with the tick would always see the same part of a period.
-SEC("perf_event")
-int queue_sampled(void *ctx)
+static __always_inline int sampled(__u32 running)
 {
-	struct task_struct *task = (void *)bpf_get_current_task();
-	__u32 running = BPF_CORE_READ(task, se.cfs_rq, rq, nr_running), zero = 0;
-	struct sched_counts *c = bpf_map_lookup_elem(&sched, &zero);
+	struct sched_counts *c;
+	__u32 zero = 0;
 
+	c = bpf_map_lookup_elem(&sched, &zero);
 	if (!c)
 		return 0;
 	c->queue_samples++;
 	if (running > 1)
 		c->queue_sum += running - 1;
 	return 0;
+}
+
+// The length of this CPU's queue at 99 Hz, without the task that runs. Not 100 Hz: a sample in
+// step with the tick would always see the same part of a period.
+SEC("perf_event")
+int queue_sampled(void *ctx)
+{
+	struct task_struct *task = bpf_get_current_task_btf();
+
+	return sampled(task->se.cfs_rq->rq->nr_running);
+}
+
+// Before 5.11 there is no bpf_get_current_task_btf; and this one is refused under
+// lockdown=confidentiality.
+SEC("perf_event")
+int queue_sampled_read(void *ctx)
+{
+	struct task_struct *task = (void *)bpf_get_current_task();
+
+	return sampled(BPF_CORE_READ(task, se.cfs_rq, rq, nr_running));
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -199,7 +199,11 @@ func (s *Sched) openQueue() {
 	if s.queueErr = s.obj.kernel.needBTF(); s.queueErr != nil {
 		return
 	}
-	s.queue, s.queueErr = s.obj.load("queue_sampled")
+	for _, name := range []string{"queue_sampled", "queue_sampled_read"} {
+		if s.queue, s.queueErr = s.obj.load(name); s.queueErr == nil {
+			return
+		}
+	}
 }
 
 // SampleQueues makes the set of sampled CPUs equal to online: CPUs come and go, and the perf event

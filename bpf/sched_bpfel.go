@@ -87,6 +87,7 @@ const (
 	schedMapStarts               = "starts"
 	schedMapWake                 = "wake"
 	schedProgQueueSampled        = "queue_sampled"
+	schedProgQueueSampledRead    = "queue_sampled_read"
 	schedProgSchedMoved          = "sched_moved"
 	schedProgSchedSwitched       = "sched_switched"
 	schedProgSchedSwitchedState2 = "sched_switched_state2"
@@ -143,6 +144,7 @@ type schedSpecs struct {
 // It can be passed ebpf.CollectionSpec.Assign.
 type schedProgramSpecs struct {
 	QueueSampled        *ebpf.ProgramSpec `ebpf:"queue_sampled"`
+	QueueSampledRead    *ebpf.ProgramSpec `ebpf:"queue_sampled_read"`
 	SchedMoved          *ebpf.ProgramSpec `ebpf:"sched_moved"`
 	SchedSwitched       *ebpf.ProgramSpec `ebpf:"sched_switched"`
 	SchedSwitchedState2 *ebpf.ProgramSpec `ebpf:"sched_switched_state2"`
@@ -219,6 +221,7 @@ type schedVariables struct {
 // It can be passed to loadSchedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type schedPrograms struct {
 	QueueSampled        *ebpf.Program `ebpf:"queue_sampled"`
+	QueueSampledRead    *ebpf.Program `ebpf:"queue_sampled_read"`
 	SchedMoved          *ebpf.Program `ebpf:"sched_moved"`
 	SchedSwitched       *ebpf.Program `ebpf:"sched_switched"`
 	SchedSwitchedState2 *ebpf.Program `ebpf:"sched_switched_state2"`
@@ -234,6 +237,7 @@ type schedPrograms struct {
 func (p *schedPrograms) Close() error {
 	return _SchedClose(
 		p.QueueSampled,
+		p.QueueSampledRead,
 		p.SchedMoved,
 		p.SchedSwitched,
 		p.SchedSwitchedState2,

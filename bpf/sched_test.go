@@ -56,7 +56,7 @@ func TestEveryProgramAttaches(t *testing.T) {
 		t.Fatal(err)
 	}
 	closing(t, obj)
-	attached := map[string]bool{"queue_sampled": true} // TestQueueSamples runs it
+	attached := map[string]bool{"queue_sampled": true, "queue_sampled_read": true} // TestQueueSamples runs them
 	for name := range obj.spec.Programs {
 		switch {
 		case strings.HasSuffix(name, "_state2"):
@@ -423,7 +423,20 @@ func TestNoBTFNoTracefs(t *testing.T) {
 }
 
 func TestQueueSamples(t *testing.T) {
-	s := openSched(t, need(t), ByStamp)
+	k := need(t)
+	t.Run("as opened", func(t *testing.T) { sampleQueue(t, openSched(t, k, ByStamp)) })
+	t.Run("before 5.11", func(t *testing.T) {
+		s := openSched(t, k, ByStamp)
+		var err error
+		if s.queue, err = s.obj.load("queue_sampled_read"); err != nil {
+			t.Fatal(err)
+		}
+		sampleQueue(t, s)
+	})
+}
+
+func sampleQueue(t *testing.T, s *Sched) {
+	t.Helper()
 	cpus := onlineCPUs(t)
 	s.SampleQueues(cpus)
 	if err := s.QueueErr(); err != nil {

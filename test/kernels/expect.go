@@ -86,6 +86,18 @@ func kernelNames(s string) []string {
 	return names
 }
 
+// sound adds a failure for every answer that is none, whatever the table says.
+func (c *column) sound() {
+	for _, a := range sortedPlaces(c.probes) {
+		switch p := c.probes[a]; {
+		case p.Reason == "" && p.State != "on":
+			c.fail("%s %s, probe %s: is %s and does not say why", a.command, a.variant, a.probe, p.State)
+		case slices.Contains(unsettled(), p.Reason):
+			c.fail("%s %s, probe %s: was still on its way at the end: %s", a.command, a.variant, a.probe, p.Reason)
+		}
+	}
+}
+
 // check adds a failure for every cell of c that differs, is missing or is not foreseen.
 func (e *expectation) check(c *column) {
 	for _, a := range sortedPlaces(c.probes) {
@@ -112,6 +124,9 @@ func (e *expectation) check(c *column) {
 		}
 	}
 }
+
+// unsettled are the reasons of probes that have not begun yet. They are no answer.
+func unsettled() []string { return []string{"not started", "waiting for a second reading"} }
 
 func because(p probe) string {
 	if p.Reason == "" {

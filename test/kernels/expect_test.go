@@ -4,9 +4,11 @@ package main
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
+	"bpf60/collectors"
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -85,13 +87,43 @@ func TestCheck(t *testing.T) {
 	}
 }
 
+func TestSound(t *testing.T) {
+	tests := map[string]struct {
+		p    probe
+		want string
+	}{
+		"on":              {probe{State: "on"}, ""},
+		"off with reason": {probe{State: "off", Reason: "PSI is off"}, ""},
+		"no reason":       {probe{State: "degraded"}, "is degraded and does not say why"},
+		"not started":     {probe{State: "off", Reason: "not started"}, "still on its way"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := newColumn()
+			c.probes[at{"6.1", "default", "report", "psi"}] = tt.p
+			c.sound()
+			got := strings.Join(c.failures, "\n")
+			if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {
+				t.Errorf("failures = %q, want one with %q", c.failures, tt.want)
+			}
+		})
+	}
+}
+
+// TestUnsettled: the runner needs no package of the program it runs, so it has the words twice.
+func TestUnsettled(t *testing.T) {
+	if want := collectors.ErrWarming.Error(); !slices.Contains(unsettled(), want) {
+		t.Errorf("unsettled() lacks %q", want)
+	}
+}
+
 // fill gives a 5.10 column all cells of the sample table.
 func fill(c *column, on probe) {
 	clear(c.probes)
 	c.probes[at{"5.10", "default", "report", "runqlat"}] = on
 	c.probes[at{"5.10", "default", "doctor", "runqlat"}] = on
-	c.probes[at{"5.10", "no-btf", "report", "runqlat"}] = probe{State: "degraded", Hook: "tracepoint sched_switch"}
-	c.probes[at{"5.10", "no-btf", "doctor", "runqlat"}] = probe{State: "off"}
+	c.probes[at{"5.10", "no-btf", "report", "runqlat"}] = probe{State: "degraded", Hook: "tracepoint sched_switch", Reason: "needs BTF"}
+	c.probes[at{"5.10", "no-btf", "doctor", "runqlat"}] = probe{State: "off", Reason: "needs BTF"}
 }
 
 // TestUpdate: what update writes is what check accepts, and a "!" is kept.
@@ -110,7 +142,7 @@ func TestUpdate(t *testing.T) {
 			if k.name == "5.10" {
 				hook = ""
 			}
-			c.probes[at{k.name, "bare", command, "runqlat"}] = probe{State: "off", Hook: hook}
+			c.probes[at{k.name, "bare", command, "runqlat"}] = probe{State: "off", Hook: hook, Reason: "needs BTF"}
 		}
 		c.probes[at{k.name, "user", "doctor", "psi"}] = probe{State: "on", Hook: "/proc/pressure"}
 		columns = append(columns, c)

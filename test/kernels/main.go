@@ -46,7 +46,7 @@ func main() {
 	var o options
 	flag.BoolVar(&o.update, "update", false, "write what was seen to "+expectPath)
 	flag.IntVar(&o.jobs, "jobs", min(runtime.NumCPU(), 2), "guests at a time; each uses one CPU")
-	flag.DurationVar(&o.limit, "limit", 4*time.Minute, "time for one boot")
+	flag.DurationVar(&o.limit, "limit", 5*time.Minute, "time for one boot")
 	flag.StringVar(&o.mirror, "mirror", "", "addresses of Debian archives, by comma, instead of apt's")
 	flag.StringVar(&o.only, "only", "", "one kernel by its name; the run fails all the same, as the others did not run")
 	flag.Parse()
@@ -88,6 +88,7 @@ func matrixRun(ctx context.Context, o options) error {
 
 	ran, passed, skipped := 0, 0, 0
 	for _, c := range m.columns {
+		c.sound()
 		if c.ran && !o.update {
 			expected.check(c)
 		}

@@ -97,17 +97,18 @@ func plan(b boot, suites []suite) wire.Plan {
 		for _, s := range suites {
 			p.Steps = append(p.Steps, wire.Step{
 				Name:    testStep + s.pkg,
-				Args:    []string{"/" + s.binary(), "-test.v", "-test.run=" + s.pattern, "-test.timeout=100s"},
+				Args:    []string{"/" + s.binary(), "-test.v", "-test.run=" + s.pattern, "-test.timeout=200s"},
 				Dir:     path.Join("/src", s.pkg),
 				Env:     []string{"BPF60_TEST_GUEST=1"}, // what only a full system has may be missing here
 				Tracefs: true,
-				Limit:   110 * time.Second,
+				Limit:   215 * time.Second,
 			})
 		}
 	}
 	for _, v := range b.variants {
 		report, doctor := v.step, v.step
-		const length = "12s" // attaching takes seconds here
+		// Long enough for all probes to start: what takes 100 ms on a host takes 3 s here.
+		const length = "12s"
 		report.Name, report.Limit = reportStep+v.name, time.Minute
 		report.Args = []string{"/bin/bpf60", "report", "--for", length, "--format", "json"}
 		doctor.Name, doctor.Limit = doctorStep+v.name, time.Minute

@@ -3,11 +3,11 @@
 package main
 
 import (
-	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"regexp"
+	"slices"
 	"strings"
 
 	"bpf60/test/kernels/wire"
@@ -43,7 +43,7 @@ func (c *column) take(o outcome, p wire.Plan) {
 	c.boots = append(c.boots, o)
 	if o.err != nil {
 		c.ran = false
-		c.fail("boot %s: %v\n%s", o.boot.name, o.err, tail(o.console, 20))
+		c.fail("boot %s: %v\n%s", o.boot.name, o.err, clip(o.console, 40))
 	} else if !strings.Contains(c.pkg.name, "-"+o.release) || o.release == "" {
 		c.ran = false
 		c.fail("boot %s: it ran %q, not the kernel of %s", o.boot.name, o.release, c.pkg.name)
@@ -109,7 +109,7 @@ func (c *column) takeStep(r wire.Result) {
 
 // ended says how a step failed, or "".
 func ended(r wire.Result) string {
-	said := "\n" + strings.TrimSpace(string(r.Stderr)+"\n"+string(r.Stdout))
+	said := "\n" + clip(string(r.Stderr)+"\n"+string(r.Stdout), 80)
 	switch {
 	case r.TimedOut:
 		return fmt.Sprintf("not done within %.0f s%s", r.Seconds, said)
@@ -119,6 +119,15 @@ func ended(r wire.Result) string {
 		return fmt.Sprintf("exit code %d%s", r.Code, said)
 	}
 	return ""
+}
+
+// clip keeps the first and the last lines of a long text.
+func clip(text string, lines int) string {
+	all := strings.Split(strings.TrimSpace(text), "\n")
+	if n := len(all) - lines; n > 0 {
+		all = slices.Concat(all[:lines/2], []string{fmt.Sprintf("… %d lines …", n)}, all[len(all)-lines/2:])
+	}
+	return strings.Join(all, "\n")
 }
 
 func parseProbes(b []byte) ([]probe, error) {
@@ -165,17 +174,4 @@ func (c *column) takeTests(pkg string, r wire.Result) {
 	case n == 0:
 		c.fail("%s: no test passed", r.Name)
 	}
-}
-
-// tail returns the last lines of text.
-func tail(text string, lines int) string {
-	b := bytes.TrimSpace([]byte(text))
-	for i := len(b) - 1; i >= 0; i-- {
-		if b[i] == '\n' {
-			if lines--; lines == 0 {
-				return string(b[i+1:])
-			}
-		}
-	}
-	return string(b)
 }

@@ -100,3 +100,19 @@ func TestTake(t *testing.T) {
 		})
 	}
 }
+
+func TestClip(t *testing.T) {
+	tests := map[string]struct{ text, want string }{
+		"short": {"a\nb\n", "a\nb"},
+		"exact": {"a\nb\nc\nd", "a\nb\nc\nd"},
+		"long":  {"a\nb\nc\nd\ne\nf", "a\nb\n… 2 lines …\ne\nf"},
+		"empty": {"", ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			if got := clip(tt.text, 4); got != tt.want {
+				t.Errorf("clip(%q, 4) = %q, want %q", tt.text, got, tt.want)
+			}
+		})
+	}
+}
