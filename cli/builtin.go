@@ -44,9 +44,9 @@ func facts() []Fact {
 
 // keyTable lists the keys there are, after the user's changes, as text and as Markdown.
 func keyTable(rebound map[string][]string) (text, markdown string, problems []error) {
-	global := keymap.Global()
-	var own [][]keymap.Key
 	all := panes.All()
+	global := panes.GlobalKeys(all)
+	var own [][]keymap.Key
 	for _, p := range all {
 		own = append(own, p.Keys())
 	}

@@ -76,7 +76,7 @@ func (m *measurement) Model(s screen) tea.Model {
 	for _, p := range all {
 		own = append(own, p.Keys())
 	}
-	keys, _ := keymap.Rebind(s.Keys, keymap.Global(), own...) // the problems are among the warnings
+	keys, _ := keymap.Rebind(s.Keys, panes.GlobalKeys(all), own...) // the problems are among the warnings
 	glyphs := theme.ASCII
 	if s.UTF8 {
 		glyphs = theme.Blocks
