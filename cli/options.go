@@ -89,8 +89,10 @@ func (c *commands) options(cmd *cobra.Command) (options, error) {
 		return nil
 	}
 	for _, kv := range [][2]string{
-		{"interval", f.interval.String()}, {"probes", strings.Join(f.probes, ",")},
-		{"theme", f.theme}, {"color", f.color},
+		{"interval", f.interval.String()},
+		{"probes", strings.Join(f.probes, ",")},
+		{"theme", f.theme},
+		{"color", f.color},
 	} {
 		if err := set(kv[0], kv[1]); err != nil {
 			return o, err

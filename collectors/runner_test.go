@@ -348,18 +348,21 @@ func TestRunnerKeepsOwnReasons(t *testing.T) {
 		want          []Probe
 	}{
 		"idle": {onDemand: true, want: []Probe{
-			{Name: "a", State: Idle, Reason: "attaches while somebody looks"}, off,
+			{Name: "a", State: Idle, Reason: "attaches while somebody looks"},
+			off,
 			{Name: "c", State: Idle, Reason: "attaches while somebody looks"},
 			{Name: "d", State: Idle, Reason: "for the split"},
 		}},
 		"switched off": {off: "by --no-bpf", want: []Probe{
-			{Name: "a", State: Off, Reason: "by --no-bpf"}, {Name: "b", State: Off, Reason: "by --no-bpf"},
+			{Name: "a", State: Off, Reason: "by --no-bpf"},
+			{Name: "b", State: Off, Reason: "by --no-bpf"},
 			{Name: "c", State: Off, Reason: "by --no-bpf"},
 		}},
 		"works":   {want: []Probe{{Name: "a", State: On}, off, degraded}},
 		"warming": {err: ErrWarming, want: []Probe{{Name: "a", State: Warming, Reason: ErrWarming.Error()}, off, degraded}},
 		"needs": {startErr: need, want: []Probe{
-			{Name: "a", State: Off, Reason: "needs root", Remedy: "sudo"}, off,
+			{Name: "a", State: Off, Reason: "needs root", Remedy: "sudo"},
+			off,
 			{Name: "c", State: Off, Reason: "needs root", Remedy: "sudo"},
 		}},
 		"fails": {err: errors.New("bad file"), want: []Probe{

@@ -86,8 +86,10 @@ type story struct {
 func newStory(host string, cpus int, uptime time.Duration) *story {
 	return &story{
 		uptime: uptime,
-		facts: collectors.Facts{Hostname: collectors.RawString(host), Kernel: "6.1.0-28-amd64", Arch: "x86_64", CPUs: cpus,
-			BootID: "5e0c6f3a-8a0e-4f3e-9a57-0d1f1a2b3c4d", Virtual: "kvm"},
+		facts: collectors.Facts{
+			Hostname: collectors.RawString(host), Kernel: "6.1.0-28-amd64", Arch: "x86_64", CPUs: cpus,
+			BootID: "5e0c6f3a-8a0e-4f3e-9a57-0d1f1a2b3c4d", Virtual: "kvm",
+		},
 		mem: collectors.Mem{Total: 31 << 30, Available: 13 << 30},
 		probes: map[collectors.ID][]collectors.Probe{
 			collectors.HostID:  {{Name: "uptime", State: collectors.On, Hook: "/proc/loadavg"}, {Name: "psi", State: collectors.On, Hook: "/proc/pressure"}},
@@ -134,8 +136,10 @@ func (s *story) second(l load) *collectors.Snapshot {
 	psi(&s.psi.CPU, math.Min(waiting/float64(l.cpus), 1)*0.95)
 	psi(&s.psi.Memory, l.psiMemory)
 	psi(&s.psi.IO, l.psiIO)
-	snap.Host = &collectors.Host{Span: span, Facts: &s.facts, Uptime: s.uptime + at, Load: s.loads, Runnable: max(r, 1), Threads: 412,
-		Mem: s.mem, PSI: s.psi}
+	snap.Host = &collectors.Host{
+		Span: span, Facts: &s.facts, Uptime: s.uptime + at, Load: s.loads, Runnable: max(r, 1), Threads: 412,
+		Mem: s.mem, PSI: s.psi,
+	}
 
 	cpu := &collectors.CPU{Span: span, Running: max(r, 1), Blocked: l.blocked, TickLen: 10 * time.Millisecond}
 	if i > 0 {
@@ -221,10 +225,12 @@ func (s *story) frame() Frame {
 
 func idleLoad(i int) load {
 	n := uint64(i*7%5) * 3
-	return load{cpus: 8, usr: 0.003, sys: 0.002, interrupts: 610 + n,
+	return load{
+		cpus: 8, usr: 0.003, sys: 0.002, interrupts: 610 + n,
 		waits: map[int]uint64{0: 241 + n, 1: 120, 2: 38, 3: 9, 5: 1},
 		runs:  map[int]uint64{3: 80, 4: 140 + n, 5: 110, 6: 60, 7: 14, 8: 3, 11: 1, 12: 1},
-		tasks: []task{{1, "systemd", 0.2, 0.1, 'S'}, {641, "sshd", 0.5, 0.6, 'S'}, {702, "rsyslogd", 0.3, 0.3, 'S'}}}
+		tasks: []task{{1, "systemd", 0.2, 0.1, 'S'}, {641, "sshd", 0.5, 0.6, 'S'}, {702, "rsyslogd", 0.3, 0.3, 'S'}},
+	}
 }
 
 // idleStory is a host with nothing to do.
@@ -241,19 +247,29 @@ func idleStory() *story {
 // php-fpm waits for them.
 func calmLoad(i int) load {
 	n := uint64(i * 13 % 7)
-	return load{cpus: 2, usr: 0.21, sys: 0.08, soft: 0.01, interrupts: 4100 + 10*n,
+	return load{
+		cpus: 2, usr: 0.21, sys: 0.08, soft: 0.01, interrupts: 4100 + 10*n,
 		waits: map[int]uint64{0: 4100 + 30*n, 1: 1050, 2: 160, 3: 31, 4: 6, 6: 1},
 		runs:  map[int]uint64{3: 600, 4: 1500, 5: 1700, 6: 1000, 7: 400 + 30*n, 8: 110, 9: 200, 10: 40, 11: 2},
-		tasks: []task{{812, "php-fpm", 0.6, 0.7, 'S'}, {640, "nginx", 0.3, 0.2, 'S'}, {1, "systemd", 0.1, 0.1, 'S'}}}
+		tasks: []task{{812, "php-fpm", 0.6, 0.7, 'S'}, {640, "nginx", 0.3, 0.2, 'S'}, {1, "systemd", 0.1, 0.1, 'S'}},
+	}
 }
 
 func busyLoad(i int) load {
 	n := uint64(i * 13 % 7)
-	return load{cpus: 2, usr: 0.598, sys: 0.381, soft: 0.016, interrupts: 9000 + 20*n,
+	return load{
+		cpus: 2, usr: 0.598, sys: 0.381, soft: 0.016, interrupts: 9000 + 20*n,
 		waits: map[int]uint64{0: 12043 + 40*n, 1: 4127, 2: 902, 3: 311, 4: 88, 5: 15, 13: 510 + n, 14: 208 + n},
 		runs:  map[int]uint64{1: 3000, 2: 4778 + 42*n, 3: 4000, 4: 3000, 5: 1600, 6: 900, 7: 400, 8: 180, 9: 80, 10: 20, 11: 16, 12: 230},
-		tasks: []task{{4121, "gzip", 0.41, 0.2, 'R'}, {4122, "gzip", 0.3, 0.17, 'R'}, {812, "php-fpm", 0.12, 0.21, 'R'},
-			{813, "php-fpm", 0.06, 0.2, 'R'}, {640, "nginx", 0.08, 0.12, 'R'}, {901, "mariadbd", 0.03, 0.1, 'R'}}}
+		tasks: []task{
+			{4121, "gzip", 0.41, 0.2, 'R'},
+			{4122, "gzip", 0.3, 0.17, 'R'},
+			{812, "php-fpm", 0.12, 0.21, 'R'},
+			{813, "php-fpm", 0.06, 0.2, 'R'},
+			{640, "nginx", 0.08, 0.12, 'R'},
+			{901, "mariadbd", 0.03, 0.1, 'R'},
+		},
+	}
 }
 
 func busyStory(n int) *story {
@@ -274,24 +290,34 @@ func busyStory(n int) *story {
 func judgedFrame() Frame {
 	s := busyStory(91)
 	last := &s.moments[len(s.moments)-1]
-	gzip := triage.Culprit{Kind: "process", Name: safe("gzip[4121]"), Cgroup: safe("backup.service"), Share: 0.71,
-		Target: collectors.Target{Kind: collectors.ProcessTarget, Process: collectors.Process{TGID: 4121, Start: 4121e9}}}
+	gzip := triage.Culprit{
+		Kind: "process", Name: safe("gzip[4121]"), Cgroup: safe("backup.service"), Share: 0.71,
+		Target: collectors.Target{Kind: collectors.ProcessTarget, Process: collectors.Process{TGID: 4121, Start: 4121e9}},
+	}
 	php := triage.Culprit{Kind: "process", Name: safe("php-fpm[812]"), Cgroup: safe("php.service"), Share: 0.41}
 	last.Findings = []triage.Finding{
-		{ID: "cpu.saturated", Severity: triage.Critical, Title: "12.7 runnable on 2 CPUs, some task waits 95 % of the time", Resource: "cpu",
+		{
+			ID: "cpu.saturated", Severity: triage.Critical, Title: "12.7 runnable on 2 CPUs, some task waits 95 % of the time", Resource: "cpu",
 			Line: "uptime", Value: 12.7, Threshold: 2, Unit: "tasks", Window: 10 * time.Second,
 			Evidence: []string{"psi cpu some 95 %", "idle 0.4 %", "gzip ran 71 % of all run time", "2 processes of backup.service"},
-			Culprits: []triage.Culprit{gzip}, Victims: []triage.Culprit{php}, Pane: "cpu", Row: "all", Command: "vmstat 1", Since: 33 * time.Second},
-		{ID: "cpu.runq_latency", Severity: triage.Warning, Title: "waits p99 16-33 ms", Resource: "cpu", Line: "runqlat", Value: 16.4, Threshold: 10,
+			Culprits: []triage.Culprit{gzip}, Victims: []triage.Culprit{php}, Pane: "cpu", Row: "all", Command: "vmstat 1", Since: 33 * time.Second,
+		},
+		{
+			ID: "cpu.runq_latency", Severity: triage.Warning, Title: "waits p99 16-33 ms", Resource: "cpu", Line: "runqlat", Value: 16.4, Threshold: 10,
 			Unit: "ms", N: 182_040, Window: 10 * time.Second, Evidence: []string{"n 18204/s", "max 16-33 ms"}, Victims: []triage.Culprit{php},
-			Culprits: []triage.Culprit{gzip}, CausedBy: "cpu.saturated", Pane: "cpu", Row: "all", Command: "runqlat 1", Since: 34 * time.Second, Quality: "~"},
-		{ID: "cpu.steal", Severity: triage.Info, Title: "stolen 2 %", Resource: "cpu", Line: "mpstat", Value: 2, Threshold: 1, Unit: "%",
-			Window: 10 * time.Second, Pane: "cpu", Row: "all", Command: "mpstat -P ALL 1", Until: 41 * time.Second, AtStart: true, Since: 5 * time.Second},
+			Culprits: []triage.Culprit{gzip}, CausedBy: "cpu.saturated", Pane: "cpu", Row: "all", Command: "runqlat 1", Since: 34 * time.Second, Quality: "~",
+		},
+		{
+			ID: "cpu.steal", Severity: triage.Info, Title: "stolen 2 %", Resource: "cpu", Line: "mpstat", Value: 2, Threshold: 1, Unit: "%",
+			Window: 10 * time.Second, Pane: "cpu", Row: "all", Command: "mpstat -P ALL 1", Until: 41 * time.Second, AtStart: true, Since: 5 * time.Second,
+		},
 	}
 	f := s.frame()
 	f.Rules = 3
-	gone := triage.Finding{ID: "cpu.switch_storm", Severity: triage.Warning, Title: "41k switches/s", Resource: "cpu", Pane: "cpu",
-		Value: 41e3, Threshold: 40e3, Unit: "/s", Window: 10 * time.Second, Since: 50 * time.Second}
+	gone := triage.Finding{
+		ID: "cpu.switch_storm", Severity: triage.Warning, Title: "41k switches/s", Resource: "cpu", Pane: "cpu",
+		Value: 41e3, Threshold: 40e3, Unit: "/s", Window: 10 * time.Second, Since: 50 * time.Second,
+	}
 	f.Verdict = &Verdict{After: time.Minute, Findings: append([]triage.Finding{gone}, last.Findings...)}
 	return f
 }
@@ -305,13 +331,18 @@ func extremeFrame() Frame {
 	s.mem = collectors.Mem{Total: 24 << 40, Available: 1 << 20}
 	s.loads = [3]float64{98765.4, 54321, 12345}
 	for i := range 120 {
-		l := load{cpus: 256, usr: 0.47, sys: 0.46, soft: 0.01, wa: 0.01, steal: 0.02, blocked: 65_000, interrupts: 98_765_432, psiMemory: 1, psiIO: 1,
+		l := load{
+			cpus: 256, usr: 0.47, sys: 0.46, soft: 0.01, wa: 0.01, steal: 0.02, blocked: 65_000, interrupts: 98_765_432, psiMemory: 1, psiIO: 1,
 			waits: map[int]uint64{0: 900_000_000, 1: 400_000_000, 5: 80_000_000, 10: 12_000_000, 20: 9_000, 26: 700},
 			runs:  map[int]uint64{0: 900_000_000, 1: 120_000_000, 2: 9_000_000, 22: 24},
 			tasks: []task{
-				{1, "\x1b[31mroot\x1b[0m", 0.3, 0.3, 'R'}, {2, "\u202egnp.exe", 0.2, 0.2, 'R'}, {3, "caf\xc3", 0.2, 0.1, 'R'},
-				{4, "日本語日本語日本語", 0.2, 0.3, 'R'}, {5, "a-name-that-is-much-longer-than-a-comm-may-be", 0.1, 0.1, 'R'},
-			}}
+				{1, "\x1b[31mroot\x1b[0m", 0.3, 0.3, 'R'},
+				{2, "\u202egnp.exe", 0.2, 0.2, 'R'},
+				{3, "caf\xc3", 0.2, 0.1, 'R'},
+				{4, "日本語日本語日本語", 0.2, 0.3, 'R'},
+				{5, "a-name-that-is-much-longer-than-a-comm-may-be", 0.1, 0.1, 'R'},
+			},
+		}
 		snap := s.second(l)
 		if i > 0 { // guests run inside user time, so those columns appear
 			for n := range snap.CPU.CPUs {
@@ -366,8 +397,10 @@ func lossyFrame() Frame {
 func deniedFrame() Frame {
 	s := newStory("db-2", 2, 3*24*time.Hour)
 	s.loads = [3]float64{0.6, 0.6, 0.6}
-	off := collectors.Probe{State: collectors.Off, Hook: "tp_btf sched_switch", Reason: "needs CAP_BPF and CAP_PERFMON: operation not permitted",
-		Remedy: "run as root, or: setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep bpf60"}
+	off := collectors.Probe{
+		State: collectors.Off, Hook: "tp_btf sched_switch", Reason: "needs CAP_BPF and CAP_PERFMON: operation not permitted",
+		Remedy: "run as root, or: setcap cap_bpf,cap_perfmon,cap_sys_ptrace+ep bpf60",
+	}
 	var list []collectors.Probe
 	for _, name := range []string{"runqlat", "cpudist", "runqlen"} {
 		p := off

@@ -305,8 +305,10 @@ func vmstatLine(f Frame) line {
 type vmstatRow struct{ r, b, si, so, bi, bo, in, cs, us, sy, id, wa, st string }
 
 func vmstatOf(c *collectors.CPU) vmstatRow {
-	v := vmstatRow{r: whole1(float64(c.Running)), b: whole1(float64(c.Blocked)),
-		si: "-", so: "-", bi: "-", bo: "-", in: "-", cs: "-", us: "-", sy: "-", id: "-", wa: "-", st: "-"}
+	v := vmstatRow{
+		r: whole1(float64(c.Running)), b: whole1(float64(c.Blocked)),
+		si: "-", so: "-", bi: "-", bo: "-", in: "-", cs: "-", us: "-", sy: "-", id: "-", wa: "-", st: "-",
+	}
 	if s := c.Seconds(); s > 0 {
 		per := func(n uint64) string { return widget.Short(math.Round(float64(n) / s)) }
 		const pageKiB = 4

@@ -372,9 +372,21 @@ func whoLines(f Frame, c Canvas, height int) []string {
 
 // vmstatDetail scrolls as vmstat 1 does, the newest row last.
 func vmstatDetail(f Frame, c Canvas, height int) []string {
-	heads := []widget.Column{{Title: "r", Width: 6}, {Title: "b", Width: 6}, {Title: "si", Width: 5}, {Title: "so", Width: 5},
-		{Title: "bi", Width: 6}, {Title: "bo", Width: 6}, {Title: "in", Width: 6}, {Title: "cs", Width: 6},
-		{Title: "us", Width: 3}, {Title: "sy", Width: 3}, {Title: "id", Width: 3}, {Title: "wa", Width: 3}, {Title: "st", Width: 3}}
+	heads := []widget.Column{
+		{Title: "r", Width: 6},
+		{Title: "b", Width: 6},
+		{Title: "si", Width: 5},
+		{Title: "so", Width: 5},
+		{Title: "bi", Width: 6},
+		{Title: "bo", Width: 6},
+		{Title: "in", Width: 6},
+		{Title: "cs", Width: 6},
+		{Title: "us", Width: 3},
+		{Title: "sy", Width: 3},
+		{Title: "id", Width: 3},
+		{Title: "wa", Width: 3},
+		{Title: "st", Width: 3},
+	}
 	lines := []string{widget.Title(c.Theme, c.Width, "vmstat 1", "si so bi bo in KiB/s"), widget.Heads(c.Theme, heads, c.Width)}
 	var rows []string
 	for i := len(f.Past) - 1; i >= 0 && len(rows) < height-2; i-- {

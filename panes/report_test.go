@@ -144,16 +144,26 @@ func TestCPUFormulas(t *testing.T) {
 		ticks collectors.Ticks
 		want  map[string]float64
 	}{
-		"plain": {collectors.Ticks{User: 50, System: 25, Idle: 25},
-			map[string]float64{"%usr": 50, "%sys": 25, "%idle": 25, "%guest": 0}},
-		"guest inside user": {collectors.Ticks{User: 60, Guest: 40, Idle: 40},
-			map[string]float64{"%usr": 20, "%guest": 40, "%idle": 40}},
-		"gnice inside nice": {collectors.Ticks{Nice: 30, GuestNice: 10, Idle: 70},
-			map[string]float64{"%nice": 20, "%gnice": 10, "%idle": 70}},
-		"every column": {collectors.Ticks{User: 10, Nice: 10, System: 10, Idle: 40, IOWait: 10, IRQ: 5, SoftIRQ: 5, Steal: 10},
-			map[string]float64{"%usr": 10, "%nice": 10, "%sys": 10, "%idle": 40, "%iowait": 10, "%irq": 5, "%soft": 5, "%steal": 10}},
-		"guest read later than user": {collectors.Ticks{User: 10, Guest: 12, Idle: 90},
-			map[string]float64{"%usr": 0, "%guest": 12, "%idle": 90}},
+		"plain": {
+			collectors.Ticks{User: 50, System: 25, Idle: 25},
+			map[string]float64{"%usr": 50, "%sys": 25, "%idle": 25, "%guest": 0},
+		},
+		"guest inside user": {
+			collectors.Ticks{User: 60, Guest: 40, Idle: 40},
+			map[string]float64{"%usr": 20, "%guest": 40, "%idle": 40},
+		},
+		"gnice inside nice": {
+			collectors.Ticks{Nice: 30, GuestNice: 10, Idle: 70},
+			map[string]float64{"%nice": 20, "%gnice": 10, "%idle": 70},
+		},
+		"every column": {
+			collectors.Ticks{User: 10, Nice: 10, System: 10, Idle: 40, IOWait: 10, IRQ: 5, SoftIRQ: 5, Steal: 10},
+			map[string]float64{"%usr": 10, "%nice": 10, "%sys": 10, "%idle": 40, "%iowait": 10, "%irq": 5, "%soft": 5, "%steal": 10},
+		},
+		"guest read later than user": {
+			collectors.Ticks{User: 10, Guest: 12, Idle: 90},
+			map[string]float64{"%usr": 0, "%guest": 12, "%idle": 90},
+		},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -175,9 +185,11 @@ func TestCPUFormulas(t *testing.T) {
 }
 
 func TestVmstat(t *testing.T) {
-	c := &collectors.CPU{Span: collectors.Span{To: 2 * time.Second}, Running: 3, Blocked: 1, Switches: 8000, Interrupts: 3000,
+	c := &collectors.CPU{
+		Span: collectors.Span{To: 2 * time.Second}, Running: 3, Blocked: 1, Switches: 8000, Interrupts: 3000,
 		SwapIn: 10, SwapOut: 5, BlocksIn: 64, BlocksOut: 2048,
-		All: collectors.Ticks{User: 100, Nice: 20, Guest: 20, System: 30, IRQ: 5, SoftIRQ: 5, Idle: 200, IOWait: 30, Steal: 10}}
+		All: collectors.Ticks{User: 100, Nice: 20, Guest: 20, System: 30, IRQ: 5, SoftIRQ: 5, Idle: 200, IOWait: 30, Steal: 10},
+	}
 	want := vmstatRow{r: "3", b: "1", si: "20", so: "10", bi: "32", bo: "1024", in: "1.5k", cs: "4.0k", us: "25", sy: "10", id: "50", wa: "8", st: "2"}
 	if got := vmstatOf(c); got != want {
 		t.Errorf("vmstatOf = %+v, want %+v", got, want)

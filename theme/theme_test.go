@@ -13,8 +13,10 @@ import (
 
 // all returns every style of a theme.
 func all(t Theme) map[string]Style {
-	return map[string]Style{"Title": t.Title, "Dim": t.Dim, "Focus": t.Focus, "OK": t.OK, "Warn": t.Warn, "Crit": t.Crit,
-		"Accent": t.Accent, "Alert": t.Alert, "Heat0": t.Heat[0], "Heat1": t.Heat[1], "Heat2": t.Heat[2], "Heat3": t.Heat[3]}
+	return map[string]Style{
+		"Title": t.Title, "Dim": t.Dim, "Focus": t.Focus, "OK": t.OK, "Warn": t.Warn, "Crit": t.Crit,
+		"Accent": t.Accent, "Alert": t.Alert, "Heat0": t.Heat[0], "Heat1": t.Heat[1], "Heat2": t.Heat[2], "Heat3": t.Heat[3],
+	}
 }
 
 func TestNew(t *testing.T) {

@@ -57,13 +57,42 @@ func TestClipWords(t *testing.T) {
 
 func TestNumbers(t *testing.T) {
 	for _, tt := range []struct{ got, want string }{
-		{Count(0), "0"}, {Count(18204), "18204"}, {Count(99999), "99999"}, {Count(601_234), "601.2k"}, {Count(1_234_567), "1.2M"}, {Count(math.MaxUint64), "18.4E"},
-		{Short(0), "0"}, {Short(0.44), "0.4"}, {Short(99.94), "99.9"}, {Short(99.96), "100"}, {Short(999.4), "999"}, {Short(999.6), "1.0k"}, {Short(41_234), "41.2k"},
-		{Short(999_960), "1.0M"}, {Short(-3), "-3.0"}, {Short(math.NaN()), "-"}, {Short(math.Inf(1)), "-"},
-		{Bytes(0), "0"}, {Bytes(1023), "1023"}, {Bytes(31 << 20), "31M"}, {Bytes(14066000000), "13.1G"}, {Bytes(24 << 40), "24.0T"}, {Bytes(1 << 63), "8.0E"},
-		{Micros(41_100), "41.1µs"}, {Micros(560 * time.Microsecond), "560µs"}, {Micros(2100 * time.Microsecond), "2.1ms"}, {Micros(1800 * time.Millisecond), "1.8s"}, {Micros(999_700 * time.Nanosecond), "1.0ms"},
-		{Age(9 * time.Second), "9s"}, {Age(12 * time.Minute), "12m"}, {Age(3 * time.Hour), "3h"}, {Age(41 * 24 * time.Hour), "41d"}, {Age(-time.Second), "0s"},
-		{Clock(37 * time.Second), "00:37"}, {Clock(75 * time.Minute), "75:00"}, {Clock(-time.Second), "00:00"},
+		{Count(0), "0"},
+		{Count(18204), "18204"},
+		{Count(99999), "99999"},
+		{Count(601_234), "601.2k"},
+		{Count(1_234_567), "1.2M"},
+		{Count(math.MaxUint64), "18.4E"},
+		{Short(0), "0"},
+		{Short(0.44), "0.4"},
+		{Short(99.94), "99.9"},
+		{Short(99.96), "100"},
+		{Short(999.4), "999"},
+		{Short(999.6), "1.0k"},
+		{Short(41_234), "41.2k"},
+		{Short(999_960), "1.0M"},
+		{Short(-3), "-3.0"},
+		{Short(math.NaN()), "-"},
+		{Short(math.Inf(1)), "-"},
+		{Bytes(0), "0"},
+		{Bytes(1023), "1023"},
+		{Bytes(31 << 20), "31M"},
+		{Bytes(14066000000), "13.1G"},
+		{Bytes(24 << 40), "24.0T"},
+		{Bytes(1 << 63), "8.0E"},
+		{Micros(41_100), "41.1µs"},
+		{Micros(560 * time.Microsecond), "560µs"},
+		{Micros(2100 * time.Microsecond), "2.1ms"},
+		{Micros(1800 * time.Millisecond), "1.8s"},
+		{Micros(999_700 * time.Nanosecond), "1.0ms"},
+		{Age(9 * time.Second), "9s"},
+		{Age(12 * time.Minute), "12m"},
+		{Age(3 * time.Hour), "3h"},
+		{Age(41 * 24 * time.Hour), "41d"},
+		{Age(-time.Second), "0s"},
+		{Clock(37 * time.Second), "00:37"},
+		{Clock(75 * time.Minute), "75:00"},
+		{Clock(-time.Second), "00:00"},
 		{Percent(0.595), "59.5"},
 	} {
 		if tt.got != tt.want {
@@ -74,9 +103,11 @@ func TestNumbers(t *testing.T) {
 
 // A bucket's name never takes more than nine cells, and no two are the same.
 func TestRange(t *testing.T) {
-	want := []string{"0-1µs", "2-3µs", "4-7µs", "8-15µs", "16-31µs", "32-63µs", "64-127µs", "128-255µs", "256-511µs", "0.5-1ms",
+	want := []string{
+		"0-1µs", "2-3µs", "4-7µs", "8-15µs", "16-31µs", "32-63µs", "64-127µs", "128-255µs", "256-511µs", "0.5-1ms",
 		"1-2ms", "2-4ms", "4-8ms", "8-16ms", "16-33ms", "33-66ms", "66-131ms", "131-262ms", "262-524ms", "0.5-1s",
-		"1-2s", "2-4s", "4-8s", "8-17s", "17-34s", "34-67s", ">67s"}
+		"1-2s", "2-4s", "4-8s", "8-17s", "17-34s", "34-67s", ">67s",
+	}
 	var got []string
 	for i := range collectors.HistSlots {
 		s := Range(collectors.SlotBucket(i))
