@@ -25,6 +25,7 @@ const (
 // Method is how waits for a CPU are measured.
 type Method uint8
 
+// The methods, best first.
 const (
 	ByStamp      Method = iota // from the kernel's own stamp, one program
 	ByWakeup                   // from our stamps at wake-up and preemption, three programs

@@ -239,8 +239,7 @@ func TestRunnerSurvivesPanics(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		bad := &fakeCollector{meta: Meta{ID: CPUID}, err: func(n int) error {
 			if n == 3 {
-				var m map[string]int
-				m["x"] = 1
+				panic(errors.New("assignment to entry in nil map"))
 			}
 			return nil
 		}}

@@ -37,7 +37,8 @@ func (s *Snapshot) probesSize() int {
 	const group = 8 * (unsafe.Sizeof(ID("")) + unsafe.Sizeof([]Probe{}) + 1)
 	n := allocSize(48)
 	groups := 1
-	for ; groups*7 < len(s.Probes); groups *= 2 {
+	for groups*7 < len(s.Probes) {
+		groups *= 2
 	}
 	n += allocSize(uintptr(groups) * group)
 	for _, rows := range s.Probes {

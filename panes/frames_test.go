@@ -28,7 +28,6 @@ type load struct {
 	tasks      []task
 	psiMemory  float64
 	psiIO      float64
-	idleCost   bool
 }
 
 type task struct {
@@ -66,13 +65,11 @@ func divide(h collectors.Hist, n, i int) collectors.Hist {
 
 // story is a run, a moment a second.
 type story struct {
-	name    string
 	uptime  time.Duration
 	facts   collectors.Facts
 	mem     collectors.Mem
 	moments []triage.Moment
 
-	sched     collectors.Sched // totals
 	oncpu     []collectors.SchedCPU
 	loads     [3]float64
 	psi       collectors.PSI

@@ -295,7 +295,6 @@ func columns[T any](f Frame, n int, of func(*collectors.Snapshot) *T, span func(
 func schedSpan(s *collectors.Sched) collectors.Span     { return s.Span }
 func wakeSpan(w *collectors.Wake) collectors.Span       { return w.Span }
 func schedWait(s *collectors.Sched) *collectors.Hist    { return &s.Host.Wait }
-func schedOnCPU(s *collectors.Sched) *collectors.Hist   { return &s.Host.OnCPU }
 func wakeWoken(w *collectors.Wake) *collectors.Hist     { return &w.Woken }
 func wakePreempted(w *collectors.Wake) *collectors.Hist { return &w.Preempted }
 func cpuWait(cpu int) func(*collectors.Sched) *collectors.Hist {

@@ -165,15 +165,6 @@ func count(h *collectors.Hist) string {
 	return widget.Count(h.Count())
 }
 
-// rate prints n a span as a rate.
-func rate(n uint64, span collectors.Span) string {
-	s := span.Seconds()
-	if s <= 0 {
-		return "-"
-	}
-	return widget.Short(float64(n)/s) + "/s"
-}
-
 // perSecond is n over d, or missing for an empty span.
 func perSecond(n uint64, span collectors.Span) Cell {
 	if span.Seconds() <= 0 {

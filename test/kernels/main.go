@@ -128,8 +128,7 @@ func matrixRun(ctx context.Context, o options) error {
 // runner holds one run of the matrix.
 type runner struct {
 	options
-	dir     string // for this run only
-	files   map[string][]byte
+	dir     string               // for this run only
 	initrds map[string]string    // by boot
 	plans   map[string]wire.Plan // by boot
 	columns []*column

@@ -51,7 +51,7 @@ func mirrors(dir string) ([]string, error) {
 	return all, nil
 }
 
-// parseList reads the one-line format: deb [options] address suite component…
+// parseList reads the one-line format: deb [options] address suite component and more.
 func parseList(text string) []string {
 	var all []string
 	for line := range strings.Lines(text) {
