@@ -40,7 +40,7 @@
 // Tasks whose start the second method holds at the same time: 1 MiB of {pid, cause, time}.
 #define STARTS 65536
 // Sleeping tasks that were moved and have not run since.
-#define MOVED 4096
+#define MOVED 512
 // A stamp is stale only if it is off by more than the skew can be, ns.
 #define STALE_SLACK 1000000LL
 

@@ -21,6 +21,11 @@ const (
 // resident. What is not allowed is done without; the screen shows our priority.
 func settle() {
 	debug.SetGCPercent(gcPercent)
+	// Pages stay once they are touched. Without the capability the limit on locked memory would
+	// apply to every later allocation, so a refusal must leave things as they are: root only.
+	if unix.Geteuid() == 0 {
+		_ = unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT)
+	}
 	// A priority is a thread's. Threads inherit it from the one that starts them.
 	tasks, err := os.ReadDir("/proc/self/task")
 	if err != nil {
