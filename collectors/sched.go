@@ -329,7 +329,7 @@ func (c *SchedCounts) plus(d *SchedCounts) {
 // Probes are runqlat, cpudist and runqlen: the first two share a program, whose cost stands in one
 // row only.
 func (c *schedCollector) Probes() []Probe {
-	lat := Probe{Name: "runqlat", Hook: bpf.ByStamp.String(), State: Warming, Reason: "attaching"}
+	lat := Probe{Name: "runqlat", Hook: bpf.ByStamp.String(), State: Off} // why is the runner's to say
 	dist, length := lat, lat
 	dist.Name = "cpudist"
 	length.Name, length.Hook = "runqlen", "perf_event cpu-clock 99 Hz"

@@ -255,7 +255,7 @@ func TestTasksFallsBack(t *testing.T) {
 			t.Errorf("Probes = %+v, want %+v", got, want)
 		}
 	}
-	probe(Probe{Hook: "/proc/PID/stat", State: Warming, Reason: "starting"})
+	probe(Probe{Hook: "/proc/PID/stat", State: Off})
 	if err := c.Start(ctx); err != nil {
 		t.Fatal(err)
 	}

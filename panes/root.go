@@ -69,6 +69,7 @@ type Root struct {
 type status struct {
 	text  string
 	alert bool
+	asked bool // the text describes the selected row, and stays true as the data changes
 }
 
 // New returns the screen.
@@ -148,6 +149,7 @@ func (r *Root) refresh() {
 		}
 		r.frame.Verdict = &Verdict{After: r.cfg.TriageFor, Findings: m.Findings}
 	}
+	r.describe()
 }
 
 // show moves the time cursor to the moment at t, or the last before it.
@@ -310,12 +312,29 @@ func (r *Root) act(k keymap.Key) (cmd tea.Cmd, routed bool) {
 			return r.goTo(GoMsg{Pane: ID(id)}), false
 		}
 		cmd = r.top().Update(Press{ID: k.ID, Frame: r.frame})
-		if d, ok := r.top().(Describer); ok && cmd == nil {
-			r.status = status{text: d.Describe(r.frame)}
+		if cmd == nil && selects(k.ID) {
+			r.status.asked = true
+			r.describe()
 		}
 		return cmd, true
 	}
 	return nil, false
+}
+
+// selects says whether a key asks for a row: then the status line tells what the row lacks.
+func selects(id string) bool {
+	switch id {
+	case keymap.Open, keymap.Up, keymap.Down, keymap.PageUp, keymap.PageDown, keymap.Top, keymap.Bottom:
+		return true
+	}
+	return false
+}
+
+// describe says on the status line what the selected row has to say, if that was asked for.
+func (r *Root) describe() {
+	if d, ok := r.top().(Describer); ok && r.status.asked {
+		r.status.text = d.Describe(r.frame)
+	}
 }
 
 func (r *Root) openTab(i int) {

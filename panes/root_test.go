@@ -332,6 +332,25 @@ func TestFirstFrame(t *testing.T) {
 	sees(t, r, "keys before any sample", "[2 CPU]")
 }
 
+// Why a number is missing is said to who walks to it, only to him, and only while it is true.
+func TestWhyIsOneKeyAway(t *testing.T) {
+	const why = "runq -: needs CAP_BPF"
+	r := resize(root(deniedFrame()), 80, 24)
+	press(r, "2", "j")
+	sees(t, r, "on the row", why)
+	press(r, "v")
+	sees(t, r, "another key", "v heat map")
+	press(r, "k")
+	sees(t, r, "back on it", why)
+	for _, m := range busyStory(91).frame().Past {
+		r.cfg.History.Append(m)
+	}
+	r.Update(NewMsg{})
+	if strings.Contains(r.View(), why) {
+		t.Errorf("the reason outlives what it explains:\n%s", r.View())
+	}
+}
+
 func TestRootIsSmall(t *testing.T) {
 	if n := reflect.TypeOf(Root{}).NumField(); n > 12 {
 		t.Errorf("Root has %d fields, want at most 12: panes own their state", n)
