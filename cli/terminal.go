@@ -152,6 +152,7 @@ type output struct {
 	lost  func(error) // called once, at the first write error; set before the first write
 
 	mu      sync.Mutex
+	frames  frames
 	buf     []byte
 	aborted chan struct{}
 	abortMu sync.Once
@@ -174,9 +175,9 @@ func (o *output) Write(p []byte) (int, error) {
 		return len(p), nil // nobody is there to see it, and the program has to go on ending
 	default:
 	}
-	b := p
-	if o.sync && len(p) >= syncFrom {
-		o.buf = append(append(append(o.buf[:0], syncBegin...), p...), syncEnd...)
+	b := o.frames.shrink(p)
+	if o.sync && len(b) >= syncFrom {
+		o.buf = append(append(append(o.buf[:0], syncBegin...), b...), syncEnd...)
 		b = o.buf
 	}
 	f := o.File

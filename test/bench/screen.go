@@ -1,0 +1,215 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package main
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"time"
+)
+
+// screenRows measures what somebody at the terminal feels, and what goes over the line.
+func screenRows(o options) ([]row, error) {
+	var rows []row
+	for _, f := range []func(options) ([]row, error){startRows, keyRows, byteRows} {
+		p := pressureNow()
+		got, err := f(o)
+		if err != nil {
+			return nil, err
+		}
+		for i := range got {
+			if busy := p.since(); busy != "" && got[i].budget != "" {
+				got[i].note = strings.TrimPrefix(got[i].note+"; "+busy, "; ")
+			}
+		}
+		rows = append(rows, got...)
+	}
+	return rows, nil
+}
+
+// measured says that the header carries numbers: the load is one of them.
+func measured(rows []string) bool { return complete(rows) && strings.Contains(rows[0], "load ") }
+
+func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
+
+// startRows: from fork to the first whole frame, to the first with numbers, and until everything is
+// attached.
+func startRows(o options) ([]row, error) {
+	htop, err := find("htop")
+	if err != nil {
+		return nil, err
+	}
+	var frame, numbers, probes, peer []float64
+	for range 2*o.rounds + 1 {
+		p, err := play(80, 24, nil, o.path)
+		if err != nil {
+			return nil, err
+		}
+		at, err := p.until("the first frame", complete)
+		then, err2 := p.until("the first numbers", measured)
+		p.end()
+		if err != nil {
+			return nil, err
+		}
+		if err2 != nil {
+			return nil, err2
+		}
+		frame = append(frame, ms(at.Sub(p.started)))
+		numbers = append(numbers, ms(then.Sub(p.started)))
+
+		h, err := play(80, 24, nil, htop)
+		if err != nil {
+			return nil, err
+		}
+		at, err = h.until("the first frame", complete)
+		h.end()
+		if err != nil {
+			return nil, err
+		}
+		peer = append(peer, ms(at.Sub(h.started)))
+	}
+	for range o.rounds {
+		p, err := play(80, 24, nil, o.path)
+		if err != nil {
+			return nil, err
+		}
+		probes = append(probes, ms(attaching(p)))
+		p.end()
+	}
+	show := func(v []float64) string { return fmt.Sprintf("%.0f ms", median(v)) }
+	spread := func(v []float64) string {
+		return fmt.Sprintf("%.0f–%.0f ms, %d starts", quantile(v, 0), quantile(v, 1), len(v))
+	}
+	return []row{
+		row{what: "first frame", ours: show(frame), peer: show(peer), note: "beside htop; " + spread(frame)}.
+			below(median(frame), 100, "100 ms"),
+		row{what: "first frame with numbers", ours: show(numbers), note: spread(numbers)}.
+			below(median(numbers), 100, "100 ms"),
+		row{what: "default probes attached", ours: show(probes), note: spread(probes)}.
+			below(median(probes), 500, "500 ms"),
+	}, nil
+}
+
+// attaching is how long after its start a program attached the last thing that it attaches.
+func attaching(p *player) time.Duration {
+	const (
+		look = 3 * time.Millisecond
+		long = 2500 * time.Millisecond
+	)
+	n, last := 0, p.started
+	for time.Since(p.started) < long {
+		if now := attached(p.pid()); now > n {
+			n, last = now, time.Now()
+		}
+		time.Sleep(look)
+	}
+	return last.Sub(p.started)
+}
+
+// keyRows: from a digit to the last byte of the pane it opens.
+func keyRows(o options) ([]row, error) {
+	const presses = 200
+	p, err := play(80, 24, nil, o.path)
+	if err != nil {
+		return nil, err
+	}
+	defer p.end()
+	if err := p.settle(); err != nil {
+		return nil, err
+	}
+	tabs := []struct{ key, seen string }{{"2", "[2"}, {"1", "[1"}} // the tab bar marks the open one
+	var took []float64
+	for i := range presses {
+		// At no fixed phase of the program's own ticks.
+		time.Sleep(60*time.Millisecond + rand.N(90*time.Millisecond))
+		tab := tabs[i%len(tabs)]
+		pressed := time.Now()
+		if err := p.press(tab.key); err != nil {
+			return nil, err
+		}
+		at, err := p.until("the pane of key "+tab.key, func(rows []string) bool {
+			return strings.Contains(rows[1], tab.seen) || strings.Contains(rows[0], tab.seen)
+		})
+		if err != nil {
+			return nil, err
+		}
+		took = append(took, ms(at.Sub(pressed)))
+	}
+	return []row{row{
+		what: "key to screen, p99", ours: fmt.Sprintf("%.1f ms", quantile(took, 0.99)),
+		note: fmt.Sprintf("p50 %.1f ms, max %.1f ms, %d digits", median(took), quantile(took, 1), presses),
+	}.below(quantile(took, 0.99), 50, "50 ms")}, nil
+}
+
+// byteRows: what a frame of 200×50 costs the line, on the host as it is and with a load.
+func byteRows(o options) ([]row, error) {
+	htop, err := find("htop")
+	if err != nil {
+		return nil, err
+	}
+	const cols, rows = 200, 50
+	frames := func(argv []string, key string) ([]float64, error) {
+		p, err := play(cols, rows, nil, argv...)
+		if err != nil {
+			return nil, err
+		}
+		defer p.end()
+		if err := p.settle(); err != nil {
+			return nil, err
+		}
+		if err := p.press(key); err != nil {
+			return nil, err
+		}
+		time.Sleep(2 * time.Second) // the pane's first frames are whole ones
+		p.counted()
+		time.Sleep(o.span / 2)
+		return p.counted(), nil
+	}
+	show := func(v []float64) string { return fmt.Sprintf("%.0f B", median(v)) }
+	spread := func(v []float64) string {
+		return fmt.Sprintf("p10 %.0f, max %.0f B, %.2f frames/s", quantile(v, 0.1), quantile(v, 1), float64(len(v))/(o.span/2).Seconds())
+	}
+	var out []row
+	peer, err := frames([]string{htop, "-d", "10"}, "")
+	if err != nil {
+		return nil, err
+	}
+	for _, pane := range []struct{ key, name string }{{"1", "overview"}, {"2", "CPU"}} {
+		quiet, err := frames([]string{o.path}, pane.key)
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, row{
+			what: "bytes a frame, 200×50, " + pane.name, ours: show(quiet), peer: show(peer),
+			note: "beside htop; " + spread(quiet),
+		}.below(median(quiet), 2000, "2 kB"))
+		stopStorm := storming()
+		loaded, err := frames([]string{o.path}, pane.key)
+		stopStorm()
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, row{
+			what: "  under a storm", ours: show(loaded), note: spread(loaded),
+		}.below(median(loaded), 10_000, "10 kB"))
+	}
+	return out, nil
+}
+
+// storming keeps storms going until it is told to stop.
+func storming() (stop func()) {
+	end, ended := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(ended)
+		for {
+			select {
+			case <-end:
+				return
+			default:
+				_, _ = storm()
+			}
+		}
+	}()
+	return func() { close(end); <-ended }
+}
