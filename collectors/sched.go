@@ -118,6 +118,9 @@ type schedReader interface {
 // dead. Reading alone makes some each tick.
 const schedQuiet = 3 * time.Second
 
+// schedRetries is how often a silent probe is attached again before it is given up.
+const schedRetries = 2
+
 type schedCollector struct {
 	open   func(bpf.SchedParts) (schedReader, error)
 	online func(ctx context.Context) ([]int, error)
@@ -132,6 +135,7 @@ type schedCollector struct {
 	begun bool
 	last  time.Duration
 	moved time.Duration // when a switch was last counted
+	again int           // times attached again because it was silent
 	err   error
 	total bpf.SchedCounts // host, since start
 	lost  uint64
@@ -170,7 +174,7 @@ func newSched(open func(bpf.SchedParts) (schedReader, error), online func(contex
 func (c *schedCollector) Meta() Meta { return Meta{ID: SchedID, Slow: true} }
 
 func (c *schedCollector) Start(context.Context) error {
-	c.begun, c.err = false, nil
+	c.begun, c.err, c.again = false, nil, 0
 	c.total, c.lost = bpf.SchedCounts{}, 0
 	if c.off["runqlat"] && c.off["cpudist"] && c.off["runqlen"] {
 		return errSwitchedOff
@@ -193,6 +197,9 @@ func (c *schedCollector) parts() bpf.SchedParts {
 // Collect reads the maps. The first reading is the baseline, and is emitted as such: an empty span
 // with nothing counted.
 func (c *schedCollector) Collect(ctx context.Context, now time.Duration) (Sample, error) {
+	if c.r == nil {
+		return nil, c.err // given up
+	}
 	online, err := c.online(ctx)
 	if err != nil {
 		return nil, err
@@ -240,6 +247,10 @@ func (c *schedCollector) judge(s *Sched, now time.Duration) error {
 		return fmt.Errorf("closing the scheduler's probes: %w", err)
 	}
 	c.r = nil
+	if silent && c.again == schedRetries {
+		c.err = fmt.Errorf("the host switches tasks and the probe does not see it, though attached %d times", c.again+1)
+		return c.err
+	}
 	r, err := c.open(c.parts())
 	if err != nil {
 		c.err = fmt.Errorf("opening the scheduler's probes again: %w", err)
@@ -247,6 +258,7 @@ func (c *schedCollector) judge(s *Sched, now time.Duration) error {
 	}
 	c.r, c.begun = r, false
 	if silent {
+		c.again++
 		c.use = fmt.Errorf("attached again: silent for %s", now-c.moved)
 	}
 	return ErrWarming

@@ -5,6 +5,7 @@ package collectors
 import (
 	"context"
 	"errors"
+	"strings"
 	"testing"
 	"time"
 
@@ -167,6 +168,26 @@ func TestSchedReopensASilentLink(t *testing.T) {
 	}
 	if p := c.Probes()[0]; p.State != Degraded || p.Reason != "attached again: silent for 3s" {
 		t.Errorf("runqlat = %+v, want degraded and why", p)
+	}
+}
+
+func TestSchedGivesUpAProbeThatStaysSilent(t *testing.T) {
+	silent := func() *schedFake { return &schedFake{reads: [][]bpf.SchedCounts{{counts(4)}}} }
+	c, asked := startSched(t, silent(), silent(), silent())
+	var err error
+	for i := range 30 {
+		_, err = c.Collect(t.Context(), time.Duration(i)*time.Second)
+	}
+	if err == nil || errors.Is(err, ErrWarming) || len(*asked) != 3 {
+		t.Fatalf("Collect after 30 s of silence = %v, %d attached, want an error and 3", err, len(*asked))
+	}
+	for _, p := range c.Probes() {
+		if p.State != Failed || !strings.Contains(p.Reason, "attached 3 times") {
+			t.Errorf("%s is %v: %s, want failed and why", p.Name, p.State, p.Reason)
+		}
+	}
+	if err := c.Close(); err != nil {
+		t.Errorf("Close = %v", err)
 	}
 }
 
