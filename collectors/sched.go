@@ -307,7 +307,7 @@ func deriveSched(base, prev, cur []bpf.SchedCounts, span Span, method bpf.Method
 		}
 		wait, onCPU := histSince(&c.Wait, &b.Wait), histSince(&c.OnCPU, &b.OnCPU)
 		s.CPUs = append(s.CPUs, NewSchedCPU(cpu, &d, &wait, &onCPU))
-		s.Host.plus(&d)
+		s.Host.Plus(&d)
 		s.WaitTotal.Plus(&wait)
 		s.OnCPUTotal.Plus(&onCPU)
 	}
@@ -327,7 +327,8 @@ func histSince(cur, prev *bpf.Hist) Hist {
 	return c.Since(&p)
 }
 
-func (c *SchedCounts) plus(d *SchedCounts) {
+// Plus adds the counts of another span or CPU.
+func (c *SchedCounts) Plus(d *SchedCounts) {
 	c.Wait.Plus(&d.Wait)
 	c.OnCPU.Plus(&d.OnCPU)
 	c.Switches += d.Switches

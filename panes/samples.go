@@ -164,26 +164,15 @@ func sumSched(samples []*collectors.Sched) *schedSum {
 	}
 	for _, s := range samples {
 		sum.Span = join(sum.Span, s.Span)
-		addSched(&sum.Host, &s.Host)
+		sum.Host.Plus(&s.Host)
 		for i := range s.CPUs {
 			if k, ok := at[s.CPUs[i].CPU]; ok {
 				c := s.CPUs[i].Counts()
-				addSched(&sum.CPUs[k].SchedCounts, &c)
+				sum.CPUs[k].Plus(&c)
 			}
 		}
 	}
 	return sum
-}
-
-func addSched(a, b *collectors.SchedCounts) {
-	a.Wait.Plus(&b.Wait)
-	a.OnCPU.Plus(&b.OnCPU)
-	a.Switches += b.Switches
-	a.Negative += b.Negative
-	a.Unstamped += b.Unstamped
-	a.Collided += b.Collided
-	a.QueueSamples += b.QueueSamples
-	a.QueueSum += b.QueueSum
 }
 
 // wakeOver is the split by cause over the frame. Nil without one.
