@@ -294,7 +294,7 @@ func smallLatency(c Canvas, t Table, f Frame) []string {
 		return append(lines, missingPart(f, c, collectors.SchedID, "runqlat", "run-queue latency")...)
 	}
 	top := widget.NewLine(c.Width).Skip(1)
-	top.Put(c.Theme.Dim, "n ").Plain(fmt.Sprintf("%-7s", count(h.Now)+h.Badge)).Put(c.Theme.Dim, "p50 ").Plain(fmt.Sprintf("%-10s", quantile(h.Now, 0.5)))
+	top.Put(c.Theme.Dim, "n ").Plain(fmt.Sprintf("%-6s ", count(h.Now)+h.Badge)).Put(c.Theme.Dim, "p50 ").Plain(fmt.Sprintf("%-10s", quantile(h.Now, 0.5)))
 	top.Put(c.Theme.Dim, "mean ").Plain(mean(h.Now))
 	low := widget.NewLine(c.Width).Skip(1)
 	low.Put(c.Theme.Dim, "p99 ").Plain(fmt.Sprintf("%-10s", quantile(h.Now, 0.99))).Put(c.Theme.Dim, "max ").Plain(quantile(h.Now, 1))

@@ -36,8 +36,8 @@ func (r *Root) View() string {
 func (r *Root) draw() string {
 	t := r.cfg.Theme
 	if r.width < leastWidth || r.height < leastHeight {
-		return widget.NewLine(r.width).Plain(fmt.Sprintf("%d×%d is too small: bpf60 needs %d×%d (q quits)",
-			r.width, r.height, leastWidth, leastHeight)).String()
+		return widget.NewLine(r.width).Plain(fmt.Sprintf("bpf60 needs %d×%d, has %d×%d; q quits",
+			leastWidth, leastHeight, r.width, r.height)).String()
 	}
 	lines := make([]string, 0, r.height)
 	lines = append(lines, r.header(t), r.tabs(t))

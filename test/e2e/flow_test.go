@@ -27,7 +27,7 @@ func TestFlow(t *testing.T) {
 	for _, size := range [][2]int{{80, 24}, {200, 60}} {
 		t.Run(fmt.Sprintf("%dx%d", size[0], size[1]), func(t *testing.T) {
 			start := time.Now()
-			x := openWindow(t, size[0], size[1], "exec "+binary())
+			x := openWindow(t, size[0], size[1], binary())
 			x.see("── 60 seconds ──", `^.{4}uptime`, `^.{4}vmstat`, `^.{4}mpstat`, `^.{4}runqlat`)
 			x.logFirst(start)
 			x.see(`runqlat  p50 [\d.]+-[\d.]+.s .* n \d+`)
@@ -163,7 +163,7 @@ func sizes(x *window, w, h int) {
 
 func whole(lines []string, w, h int) bool {
 	if w < 40 || h < 10 {
-		return strings.Contains(lines[0], "too small") && strings.Contains(lines[0], "40×10") &&
+		return strings.Contains(lines[0], fmt.Sprintf("needs 40×10, has %d×%d", w, h)) &&
 			strings.TrimSpace(strings.Join(lines[1:], "")) == ""
 	}
 	if len(lines) != h || !strings.Contains(lines[0], "load ") || !strings.Contains(lines[1], "[2 CPU]") ||
@@ -184,7 +184,7 @@ func TestHog(t *testing.T) {
 	asRoot(t)
 	const name = "e2e-hog"
 	startLoad(t, name, 4, 20)
-	x := openWindow(t, 200, 60, "exec "+binary())
+	x := openWindow(t, 200, 60, binary())
 	x.see(`vmstat +r (\d+)`)
 	x.wait("a run queue and a busy CPU", func(lines []string) bool {
 		shown := strings.Join(lines, "\n")

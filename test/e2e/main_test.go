@@ -89,7 +89,8 @@ func asRoot(t *testing.T) {
 	}
 }
 
-// until polls for what cannot announce itself, and says how long it took.
+// until polls for what cannot announce itself, and says how long it took: to the log as well if it
+// was long enough to be wondered at.
 func until(t *testing.T, what string, f func() bool) time.Duration {
 	t.Helper()
 	start := time.Now()
@@ -101,7 +102,11 @@ func until(t *testing.T, what string, f func() bool) time.Duration {
 		}
 		<-tick.C
 	}
-	return time.Since(start)
+	took := time.Since(start)
+	if took > 5*time.Second {
+		t.Logf("%s took %v", what, took.Round(time.Millisecond))
+	}
+	return took
 }
 
 // Variables that make the test binary a load: its name in hex, how many threads run, and for how
