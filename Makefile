@@ -97,6 +97,7 @@ test-deps: ## install what the tests need (Debian packages, as root)
 .PHONY: bench
 bench: test-deps ## measure against the budgets, as ratios beside other tools
 	$(GO) test -run '^$$' -bench . -benchmem ./...
+	$(GO) run ./test/bench
 
 FUZZTIME ?= 5s
 .PHONY: fuzz

@@ -13,9 +13,11 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
 	"runtime"
 	"slices"
 	"strings"
+	"syscall"
 	"time"
 )
 
@@ -85,6 +87,13 @@ func run() (good bool, err error) {
 			return false, err
 		}
 		defer os.RemoveAll(dir)
+		interrupted := make(chan os.Signal, 1)
+		signal.Notify(interrupted, os.Interrupt, syscall.SIGTERM)
+		go func() {
+			<-interrupted
+			os.RemoveAll(dir)
+			os.Exit(1)
+		}()
 		if o.path, err = build(dir); err != nil {
 			return false, err
 		}
