@@ -16,9 +16,10 @@ import (
 
 // What a user sees of a histogram and of a heat map that have data.
 const (
-	bucketRow = `^\s*\d+ -> \d+\s+[1-9]\d* █`
+	count     = `[1-9][\d.]*[kMG]?`
+	bucketRow = `^\s*\d+ -> \d+\s+` + count + ` █`
 	heatRow   = `s │.*[░▒▓█]`
-	splitRow  = `^\s*[\d.]+-[\d.]+[µm]?s\s+[1-9]`
+	splitRow  = `^\s*[\d.]+-[\d.]+[µm]?s\s+` + count
 )
 
 // The way of somebody who finds out why tasks wait, and leaves.
@@ -70,7 +71,7 @@ func page(x *window) {
 	x.press("j")
 	x.see(`^> +0 `)
 	x.press("Enter")
-	x.see("2 CPU › cpu0 .*Esc back", "── waits for this CPU ──", "[1-9]\\d* █")
+	x.see("2 CPU › cpu0 .*Esc back", "── waits for this CPU ──", "s +"+count+" █")
 	x.press("Escape")
 	x.see(`\[2 CPU\]`, `^> +0 `)
 }
@@ -175,7 +176,7 @@ func whole(lines []string, w, h int) bool {
 			return false
 		}
 	}
-	return utf8.RuneCountInString(lines[2]) == w
+	return utf8.RuneCountInString(lines[2]) > w-2 // a title that ends with the line has no rule behind it
 }
 
 // A process that takes all CPUs is to be seen in the numbers that the classic tools show, and by

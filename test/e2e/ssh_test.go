@@ -226,7 +226,7 @@ func TestSSHWithoutTerminal(t *testing.T) {
 			t.Errorf("the line %q is not plain", last)
 		}
 	}
-	want := regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ  load [\d. ]+  r \d+ b \d+ cs [\d.]+k? .*  runqlat n \d+ `)
+	want := regexp.MustCompile(`^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ  load [\d. ]+  r \d+ b \d+ cs ` + count + ` .*  runqlat n ` + count + ` `)
 	if !want.MatchString(last) {
 		t.Errorf("the third line is %q, want %v", last, want)
 	}
