@@ -71,7 +71,7 @@ func page(x *window) {
 	x.press("j")
 	x.see(`^> +0 `)
 	x.press("Enter")
-	x.see("2 CPU › cpu0 .*Esc back", "── waits for this CPU ──", "s +"+count+" █")
+	x.see("2 CPU › cpu0 .*Esc back", "── waits for this CPU ──", `[\ds] +`+count+" █")
 	x.press("Escape")
 	x.see(`\[2 CPU\]`, `^> +0 `)
 }
