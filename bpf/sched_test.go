@@ -153,8 +153,8 @@ func TestForcedWakeups(t *testing.T) {
 	if sleeps < n {
 		t.Errorf("iterator: the sleeper slept %d times, want at least %d", sleeps, n)
 	}
-	if waited < n*hold || waited > n*hold*3/2 {
-		t.Errorf("iterator: the sleeper waited %v, want %v", waited, n*hold)
+	if waited < n*hold { // more on a busy host
+		t.Errorf("iterator: the sleeper waited %v, want at least %v", waited, n*hold)
 	}
 	if off := after.Negative - before.Negative; off != 0 {
 		t.Errorf("%d negative waits", off)
@@ -462,14 +462,29 @@ func sampleQueue(t *testing.T, s *Sched) {
 	}
 	after := readSched(t, s)[cpu]
 	n, sum := after.QueueSamples-before.QueueSamples, after.QueueSum-before.QueueSum
-	mean := float64(sum) / float64(n)
-	if n < 150 || n > 250 || mean < 2.5 || mean > 5 {
-		t.Errorf("%d samples in 2 s with a mean of %.2f waiting, want 198 and 3", n, mean)
+	mean, others := float64(sum)/float64(n), othersRunnable(t)
+	if n < 150 || n > 250 || mean < 2.5 || mean > 4+others {
+		t.Errorf("%d samples in 2 s with a mean of %.2f waiting, want 198 and 3, or %.0f more", n, mean, others)
 	}
 	s.SampleQueues(cpus[:0])
 	if len(s.events) != 0 {
 		t.Errorf("%d perf events left after all CPUs went", len(s.events))
 	}
+}
+
+// othersRunnable is how many tasks run or wait beside this one, now or in the last minute.
+func othersRunnable(t testing.TB) float64 {
+	t.Helper()
+	b, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var load, five, fifteen float64
+	var now int
+	if _, err := fmt.Sscanf(string(b), "%f %f %f %d/", &load, &five, &fifteen, &now); err != nil {
+		t.Fatal(err)
+	}
+	return max(load, float64(now-1))
 }
 
 // TestNothingStays looks for the programs, maps and links that were open, by their ids.
