@@ -21,7 +21,7 @@ import (
 // framesPerSecond is how often Bubble Tea looks for something to draw, and a key waits for that: at
 // 20 more than the 50 ms that it may take. Each is a wake-up of an idle process too, 0.01 to 0.02 %
 // of a CPU: 60 would cost more than all measuring.
-const framesPerSecond = 30
+const framesPerSecond = 25
 
 // dashboard is the command without a name: the live screen, or plain lines where there is none.
 func (c *commands) dashboard(cmd *cobra.Command) error {
