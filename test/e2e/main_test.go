@@ -18,7 +18,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen. Only failing tests wait that long.
-const patience = 30 * time.Second
+const patience = time.Minute
 
 // binaryVariable names the program under test, built once.
 const binaryVariable = "BPF60_E2E_BINARY"
