@@ -29,8 +29,9 @@ func storm() (float64, error) {
 		return 0, err
 	}
 	cmd := exec.Command(self, stormArg, strconv.Itoa(lastCPU()), strconv.Itoa(trips))
-	// Go's scheduler must not signal the threads of the load, and must have room for them.
-	cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1", "GOMAXPROCS=4")
+	// Go's scheduler must not signal the threads of the load, and must have room for them. Nor may it
+	// stop them for a collection: one of them would wait for the other for ever.
+	cmd.Env = append(os.Environ(), "GODEBUG=asyncpreemptoff=1", "GOMAXPROCS=4", "GOGC=off")
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
