@@ -13,6 +13,8 @@ import (
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -107,6 +109,29 @@ func until(t *testing.T, what string, f func() bool) time.Duration {
 		t.Logf("%s took %v", what, took.Round(time.Millisecond))
 	}
 	return took
+}
+
+// leash starts a shell script that is told of the end of the test by the end of its standard input:
+// then also if the test is killed, so that nothing stays behind. What the script says is returned
+// once it has ended.
+func leash(t *testing.T, script string, args ...string) (said *strings.Builder) {
+	t.Helper()
+	said = new(strings.Builder)
+	cmd := exec.Command("/bin/sh", append([]string{"-c", script, "sh"}, args...)...)
+	cmd.Stdout, cmd.Stderr = said, said
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true} // a ^C is for the test
+	end, err := cmd.StdinPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		end.Close()
+		_ = cmd.Wait() // its exit code says only that it was ended
+	})
+	return said
 }
 
 // Variables that make the test binary a load: its name in hex, how many threads run, and for how

@@ -56,19 +56,13 @@ func startSSHD(t *testing.T) *sshd {
 	}
 	write(t, at("known"), fmt.Sprintf("[127.0.0.1]:%s %s", port, hostKey))
 
-	var said strings.Builder
-	cmd := exec.Command(daemon, "-D", "-e", "-f", at("config"))
-	cmd.Stderr = &said
-	if err := cmd.Start(); err != nil {
-		t.Fatal(err)
-	}
+	var said *strings.Builder
 	t.Cleanup(func() {
-		_ = cmd.Process.Kill()
-		_ = cmd.Wait()
 		if t.Failed() {
-			t.Logf("sshd:\n%s", said.String())
+			t.Logf("sshd:\n%s", said)
 		}
 	})
+	said = leash(t, `"$@" & read _; kill $!; wait $!`, daemon, "-D", "-e", "-f", at("config"))
 	until(t, "sshd listening", func() bool {
 		c, err := net.DialTimeout("tcp", "127.0.0.1:"+port, patience)
 		if err != nil {

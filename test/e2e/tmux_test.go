@@ -32,10 +32,8 @@ func openWindow(t *testing.T, w, h int, command string) *window {
 		t.Fatal(err)
 	}
 	x := &window{t: t, tmux: tool(t, "tmux"), sock: filepath.Join(dir, "tmux"), dir: t.TempDir()}
-	t.Cleanup(func() {
-		_, _ = x.run("kill-server")
-		os.RemoveAll(dir)
-	})
+	t.Cleanup(func() { os.RemoveAll(dir) })
+	leash(t, `read _; exec "$@"`, x.tmux, "-S", x.sock, "kill-server")
 	x.must("new-session", "-d", "-x", fmt.Sprint(w), "-y", fmt.Sprint(h), "-c", x.dir,
 		fmt.Sprintf(afterExit, command))
 	x.must("set-option", "-g", "status", "off")
