@@ -15,6 +15,9 @@ import (
 	"bpf60/bpf"
 )
 
+// undisturbed is the quantile that constants are taken at: what else runs only adds.
+const undisturbed = 0.25
+
 // constantRows measures anew the constants that bpf60 multiplies its events with to show its cost.
 func constantRows(o options) ([]row, error) {
 	var rows []row
@@ -33,7 +36,7 @@ func constantRows(o options) ([]row, error) {
 		if err != nil {
 			return 0, "", err
 		}
-		return median(got[0].run), statistics + "; " + got[0].all.list(), nil
+		return quantile(got[0].run, undisturbed), statistics + "; " + got[0].all.list(), nil
 	}
 
 	ns, note, err := byMethod(bpf.ByStamp)
@@ -75,7 +78,7 @@ func inTracefs(f func(error)) {
 }
 
 // queueSample is what a sample of the queue takes from the thread it interrupts, in ns. Runs
-// without the timer in between are subtracted.
+// without the timer, in between, are subtracted.
 func queueSample(n int) (float64, error) {
 	s, err := bpf.OpenSched(bpf.Inspect(), bpf.SchedParts{Queue: true})
 	if err != nil {
@@ -97,28 +100,35 @@ func queueSample(n int) (float64, error) {
 		return 0, fmt.Errorf("opening queue_sampled: %w", s.QueueErr())
 	}
 	const (
-		hz   = 997
-		span = time.Second
+		hz    = 997
+		slice = 100 * time.Millisecond
 	)
-	var took []float64
-	for range n {
-		idle := lost(span)
-		ev, err := sample(lastCPU(), hz, prog)
-		if err != nil {
-			return 0, err
-		}
-		sampled := lost(span)
-		ev.Close()
-		took = append(took, float64(sampled-idle)/(hz*span.Seconds()))
+	ev, err := sample(lastCPU(), hz, prog)
+	if err != nil {
+		return 0, err
 	}
-	return median(took), nil
+	defer ev.Close()
+	var idle, sampled []float64
+	for range 10 * n {
+		for _, on := range []bool{false, true} {
+			request, into := uint(unix.PERF_EVENT_IOC_DISABLE), &idle
+			if on {
+				request, into = unix.PERF_EVENT_IOC_ENABLE, &sampled
+			}
+			if err := unix.IoctlSetInt(int(ev.Fd()), request, 0); err != nil {
+				return 0, fmt.Errorf("switching a software clock: %w", err)
+			}
+			*into = append(*into, float64(lost(slice)))
+		}
+	}
+	return (quantile(sampled, undisturbed) - quantile(idle, undisturbed)) / (hz * slice.Seconds()), nil
 }
 
 // sample runs prog on one CPU by the software clock, as bpf60 does.
 func sample(cpu int, hz uint64, prog *ebpf.Program) (*os.File, error) {
 	fd, err := unix.PerfEventOpen(&unix.PerfEventAttr{
 		Type: unix.PERF_TYPE_SOFTWARE, Config: unix.PERF_COUNT_SW_CPU_CLOCK, Size: unix.PERF_ATTR_SIZE_VER5,
-		Sample: hz, Bits: unix.PerfBitFreq,
+		Sample: hz, Bits: unix.PerfBitFreq | unix.PerfBitDisabled,
 	}, -1, cpu, -1, unix.PERF_FLAG_FD_CLOEXEC)
 	if err != nil {
 		return nil, fmt.Errorf("opening a software clock: %w", err)
@@ -184,5 +194,5 @@ func taskScan() (float64, string, error) {
 		}
 		took = append(took, float64(after.Nano()-before.Nano())/float64(threads))
 	}
-	return median(took), fmt.Sprintf("CPU time of the whole read, %d threads", threads), nil
+	return quantile(took, undisturbed), fmt.Sprintf("CPU time of the whole read, %d threads", threads), nil
 }
