@@ -24,6 +24,8 @@ type frames struct {
 	buf    []byte
 	next   []cell // a row being read; swapped with the one it replaces
 	sgr    []byte // the style while a row is read
+	moved  []cell // a row as it is after some cells were deleted
+	alt    []byte // the other way to make a change
 }
 
 // style is the number of a style; 0 is none.
@@ -40,6 +42,13 @@ const maxStyles = 1 << 10
 // joinGap is up to how many unchanged cells are sent again, because moving the cursor over them takes
 // as many bytes.
 const joinGap = 6
+
+// A graph moves by a column a sample, or two if a frame was late. From shiftFrom bytes on it is worth
+// trying to let the terminal move it.
+const (
+	shiftFrom = 48
+	shiftMost = 2
+)
 
 const home = "\x1b[H"
 
@@ -79,7 +88,7 @@ func (f *frames) shrink(p []byte) []byte {
 		if old == nil {
 			out = append(moveTo(out, y, 0), l...)
 		} else {
-			out = f.diff(out, y, old, row)
+			out = f.change(out, y, old, row)
 		}
 		f.rows[y], f.next = row, old
 	}
@@ -218,7 +227,33 @@ func oneCell(r rune) bool {
 	return false
 }
 
-// diff appends what turns a row that shows old into one that shows row.
+// change appends what turns a row that shows old into one that shows row, the shorter way: cell by
+// cell, or after deleting a few cells, by which the terminal moves the rest of the row to the left.
+func (f *frames) change(out []byte, y int, old, row []cell) []byte {
+	begun := len(out)
+	out = f.diff(out, y, old, row)
+	if len(out)-begun < shiftFrom {
+		return out
+	}
+	x := 0
+	for x < min(len(old), len(row)) && old[x] == row[x] {
+		x++
+	}
+	for n := 1; n <= shiftMost && x+n <= len(old); n++ {
+		f.moved = append(append(f.moved[:0], old[:x]...), old[x+n:]...)
+		f.alt = moveTo(f.alt[:0], y, x)
+		f.alt = append(f.alt, "\x1b["...)
+		f.alt = strconv.AppendInt(f.alt, int64(n), 10)
+		f.alt = append(f.alt, 'P')
+		f.alt = f.diff(f.alt, y, f.moved, row)
+		if len(f.alt) < len(out)-begun {
+			out = append(out[:begun], f.alt...)
+		}
+	}
+	return out
+}
+
+// diff appends the cells that differ.
 func (f *frames) diff(out []byte, y int, old, row []cell) []byte {
 	at := func(cells []cell, x int) cell {
 		if x < len(cells) {

@@ -69,6 +69,19 @@ const (
 	off  = "\x1b[0m"
 )
 
+// graph is a row of a graph whose every other column is bold.
+func graph(columns string) string {
+	var b strings.Builder
+	for _, c := range columns {
+		if c%2 == 0 {
+			b.WriteString(red + string(c) + off)
+		} else {
+			b.WriteString(bold + string(c) + off)
+		}
+	}
+	return "ab │" + b.String()
+}
+
 func TestFramesShrink(t *testing.T) {
 	type step struct {
 		rows   []string
@@ -146,6 +159,11 @@ func TestFramesShrink(t *testing.T) {
 			{write: "\x1b[Hsome tent\r\n\x1b[5;H"},
 			{rows: []string{"some teat", "footer"}, want: "\x1b[1Hsome teat\x1b[K\x1b[2;H"},
 		},
+		"a graph moves": {
+			{rows: []string{graph("1357924680246135"), "footer"}},
+			{rows: []string{graph("3579246802461357"), "footer"}, want: "\x1b[1;5H\x1b[1P\x1b[1;20H" + bold + "7\x1b[m\x1b[2;H"},
+			{rows: []string{graph("7924680246135799"), "footer"}, want: "\x1b[1;5H\x1b[2P\x1b[1;19H" + bold + "99\x1b[m\x1b[2;H"},
+		},
 		"fewer rows": {
 			{rows: []string{"some text", "footer", "more"}},
 			{rows: []string{"some tent", "footer"}},
@@ -208,11 +226,14 @@ func TestFramesShow(t *testing.T) {
 	var f frames
 	p := &painter{width: width}
 	rows := make([]string, height)
-	before, after := 0, 0
+	before, after, samples := 0, 0, strings.Repeat("0123456789", 1000)
 	for i := range 3000 {
 		rows = append([]string(nil), rows...)
 		for y := range rows {
-			if rng.IntN(3) == 0 {
+			if y%3 == 2 {
+				samples = samples[1+rng.IntN(2):] + fmt.Sprintf("%02d", rng.IntN(100))
+				rows[y] = graph(samples[:16]) + " max"
+			} else if rng.IntN(3) == 0 {
 				rows[y] = line()
 			}
 		}

@@ -22,9 +22,10 @@ type watcher struct {
 
 // watched is what a watcher costs under storms, one value a round.
 type watched struct {
-	wall []float64 // CPU time of a switch, statistics off, ns
-	run  []float64 // run time of its programs for a switch, ns
-	all  counters  // of all rounds
+	cost  []float64 // CPU time of a switch, statistics off, ns
+	share []float64 // of the CPU that the storm had
+	run   []float64 // run time of its programs for a switch, ns
+	all   counters  // of all rounds
 }
 
 func nobody() watcher {
@@ -101,11 +102,11 @@ func once(w watcher, into *watched) error {
 		return err
 	}
 	defer stop()
-	ns, err := storm()
+	ns, share, err := storm()
 	if err != nil {
 		return err
 	}
-	into.wall = append(into.wall, ns)
+	into.cost, into.share = append(into.cost, ns), append(into.share, share)
 	if pid == 0 {
 		return nil
 	}
@@ -124,7 +125,7 @@ func once(w watcher, into *watched) error {
 	if err != nil {
 		return err
 	}
-	if _, err := storm(); err != nil {
+	if _, _, err := storm(); err != nil {
 		return err
 	}
 	after, err := progs.read()
@@ -155,7 +156,6 @@ func rounds(n int, watchers []watcher) ([]watched, error) {
 
 // schedRows compares what a switch costs with us and with runqlat.
 func schedRows(path string, n int) ([]row, error) {
-	p := pressureNow()
 	got, err := rounds(n, []watcher{nobody(), shipped(path), runqlat(), floor(), shipped(path), nobody()})
 	if err != nil {
 		return nil, err
@@ -178,17 +178,13 @@ func schedRows(path string, n int) ([]row, error) {
 		},
 	}
 
-	base := median(none.wall)
-	aa := median(paired(none.wall, still.wall))
-	added := func(w watched) float64 { return median(paired(none.wall, w.wall)) }
+	base := median(none.cost)
+	aa := median(paired(none.cost, still.cost))
+	added := func(w watched) float64 { return median(paired(none.cost, w.cost)) }
 	slower := func(v float64) string { return fmt.Sprintf("%+.0f ns %+.1f %%", v, 100*v/base) }
-	storm := row{
+	return append(rows, row{
 		what: "a switch of the storm takes longer", ours: slower(added(ours)), peer: slower(added(theirs)),
-		ratio: fmt.Sprintf("%.2f", added(ours)/added(theirs)),
-		note:  fmt.Sprintf("CPU time of %.2f µs; A/A %s, again %s; empty program %s", base/1e3, slower(aa), slower(added(again)), slower(added(empty))),
-	}
-	if busy := p.since(); busy != "" {
-		storm.note += "; " + busy
-	}
-	return append(rows, storm), nil
+		note: fmt.Sprintf("A/A %s, ours again %s, empty program %s; of %.2f µs CPU time; the storm had %.0f %% of its CPU",
+			slower(aa), slower(added(again)), slower(added(empty)), base/1e3, 100*median(none.share)),
+	}), nil
 }

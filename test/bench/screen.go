@@ -13,19 +13,21 @@ import (
 func screenRows(o options) ([]row, error) {
 	var rows []row
 	for _, f := range []func(options) ([]row, error){startRows, keyRows, byteRows} {
-		p := pressureNow()
 		got, err := f(o)
 		if err != nil {
 			return nil, err
 		}
-		for i := range got {
-			if busy := p.since(); busy != "" && got[i].budget != "" {
-				got[i].note = strings.TrimPrefix(got[i].note+"; "+busy, "; ")
-			}
-		}
 		rows = append(rows, got...)
 	}
 	return rows, nil
+}
+
+// busySince notes how busy the host was, if it was.
+func (r row) busySince(p pressure) row {
+	if busy := p.since(); busy != "" {
+		r.note = strings.TrimPrefix(r.note+"; "+busy, "; ")
+	}
+	return r
 }
 
 // measured says that the header carries numbers: the load is one of them.
@@ -40,6 +42,7 @@ func startRows(o options) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
+	begun := pressureNow()
 	var frame, numbers, probes, peer []float64
 	for range 2*o.rounds + 1 {
 		p, err := play(80, 24, nil, o.path)
@@ -83,11 +86,11 @@ func startRows(o options) ([]row, error) {
 	}
 	return []row{
 		row{what: "first frame", ours: show(frame), peer: show(peer), note: "beside htop; " + spread(frame)}.
-			below(median(frame), 100, "100 ms"),
+			below(median(frame), 100, "100 ms").busySince(begun),
 		row{what: "first frame with numbers", ours: show(numbers), note: spread(numbers)}.
-			below(median(numbers), 100, "100 ms"),
+			below(median(numbers), 100, "100 ms").busySince(begun),
 		row{what: "default probes attached", ours: show(probes), note: spread(probes)}.
-			below(median(probes), 500, "500 ms"),
+			below(median(probes), 500, "500 ms").busySince(begun),
 	}, nil
 }
 
@@ -119,6 +122,7 @@ func keyRows(o options) ([]row, error) {
 		return nil, err
 	}
 	tabs := []struct{ key, seen string }{{"2", "[2"}, {"1", "[1"}} // the tab bar marks the open one
+	begun := pressureNow()
 	var took []float64
 	for i := range presses {
 		// At no fixed phase of the program's own ticks.
@@ -139,62 +143,76 @@ func keyRows(o options) ([]row, error) {
 	return []row{row{
 		what: "key to screen, p99", ours: fmt.Sprintf("%.1f ms", quantile(took, 0.99)),
 		note: fmt.Sprintf("p50 %.1f ms, max %.1f ms, %d digits", median(took), quantile(took, 1), presses),
-	}.below(quantile(took, 0.99), 50, "50 ms")}, nil
+	}.below(quantile(took, 0.99), 50, "50 ms").busySince(begun)}, nil
 }
 
-// byteRows: what a frame of 200×50 costs the line, on the host as it is and with a load.
+// byteRows: what a frame of 200×50 costs the line: on the host as it is, with a load, and once the
+// graphs are full.
 func byteRows(o options) ([]row, error) {
 	htop, err := find("htop")
 	if err != nil {
 		return nil, err
 	}
-	const cols, rows = 200, 50
-	frames := func(argv []string, key string) ([]float64, error) {
-		p, err := play(cols, rows, nil, argv...)
-		if err != nil {
-			return nil, err
-		}
-		defer p.end()
-		if err := p.settle(); err != nil {
-			return nil, err
-		}
-		if err := p.press(key); err != nil {
-			return nil, err
-		}
-		time.Sleep(2 * time.Second) // the pane's first frames are whole ones
-		p.counted()
-		time.Sleep(o.span / 2)
-		return p.counted(), nil
-	}
+	span := o.span / 2
 	show := func(v []float64) string { return fmt.Sprintf("%.0f B", median(v)) }
 	spread := func(v []float64) string {
-		return fmt.Sprintf("p10 %.0f, max %.0f B, %.2f frames/s", quantile(v, 0.1), quantile(v, 1), float64(len(v))/(o.span/2).Seconds())
+		return fmt.Sprintf("p10 %.0f, max %.0f B, %.2f frames/s", quantile(v, 0.1), quantile(v, 1), float64(len(v))/span.Seconds())
 	}
-	var out []row
-	peer, err := frames([]string{htop, "-d", "10"}, "")
+	peer, err := frameBytes("", 2*time.Second, span, htop, "-d", "10")
 	if err != nil {
 		return nil, err
 	}
+	var out []row
 	for _, pane := range []struct{ key, name string }{{"1", "overview"}, {"2", "CPU"}} {
-		quiet, err := frames([]string{o.path}, pane.key)
+		begun := pressureNow()
+		quiet, err := frameBytes(pane.key, 2*time.Second, span, o.path)
 		if err != nil {
 			return nil, err
 		}
 		out = append(out, row{
 			what: "bytes a frame, 200×50, " + pane.name, ours: show(quiet), peer: show(peer),
 			note: "beside htop; " + spread(quiet),
-		}.below(median(quiet), 2000, "2 kB"))
-		stopStorm := storming()
-		loaded, err := frames([]string{o.path}, pane.key)
-		stopStorm()
+		}.below(median(quiet), 2000, "2 kB").busySince(begun))
+
+		end := storming()
+		loaded, err := frameBytes(pane.key, 2*time.Second, span, o.path)
+		end()
 		if err != nil {
 			return nil, err
 		}
-		out = append(out, row{
-			what: "  under a storm", ours: show(loaded), note: spread(loaded),
-		}.below(median(loaded), 10_000, "10 kB"))
+		out = append(out, row{what: "  under a storm", ours: show(loaded), note: spread(loaded)}.
+			below(median(loaded), 10_000, "10 kB"))
+
+		// 200 columns of a sample each take 50 s at 250 ms.
+		begun = pressureNow()
+		full, err := frameBytes(pane.key, 50*time.Second, span, o.path, "--interval", "250ms")
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, row{what: "  with full graphs", ours: show(full), note: spread(full)}.
+			below(median(full), 10_000, "10 kB").busySince(begun))
 	}
 	return out, nil
+}
+
+// frameBytes is the length of each frame that a program draws in span, the first ones left out: they
+// are whole screens.
+func frameBytes(key string, before, span time.Duration, argv ...string) ([]float64, error) {
+	p, err := play(200, 50, nil, argv...)
+	if err != nil {
+		return nil, err
+	}
+	defer p.end()
+	if err := p.settle(); err != nil {
+		return nil, err
+	}
+	if err := p.press(key); err != nil {
+		return nil, err
+	}
+	time.Sleep(before)
+	p.counted()
+	time.Sleep(span)
+	return p.counted(), nil
 }
 
 // storming keeps storms going until it is told to stop.
@@ -207,7 +225,7 @@ func storming() (stop func()) {
 			case <-end:
 				return
 			default:
-				_, _ = storm()
+				_, _, _ = storm()
 			}
 		}
 	}()

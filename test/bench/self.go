@@ -39,7 +39,7 @@ func selfRows(o options) ([]row, error) {
 const warmUp = 4 * time.Second
 
 func beside(o options, htop, name string, limit float64) ([]row, error) {
-	pressure := pressureNow()
+	quiet := pressureNow()
 	// Two htops: what they differ by is the noise.
 	var players []*player
 	defer func() {
@@ -87,10 +87,7 @@ func beside(o options, htop, name string, limit float64) ([]row, error) {
 	r := row{
 		what: name, ours: percent(used[1]), peer: percent(peer),
 		note: fmt.Sprintf("of one CPU, beside htop; A/A %.0f %%; the first %v took %.0f ms", 100*noise, warmUp, start),
-	}.against(used[1], peer, limit, noise)
-	if busy := pressure.since(); busy != "" {
-		r.note += "; " + busy
-	}
+	}.against(used[1], peer, limit, noise).busySince(quiet)
 	return []row{r, row{
 		what: "  resident, peak", ours: fmt.Sprintf("%.1f MB", rss[1]), peer: fmt.Sprintf("%.1f MB", rss[0]),
 		note: fmt.Sprintf("after %v", (warmUp + o.span).Round(time.Second)),

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"strconv"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -22,11 +23,12 @@ const stormArg = "-storm"
 const trips = 100_000
 
 // storm runs the load on the last CPU and returns the CPU time of a switch in nanoseconds, what
-// the programs on its way take included. CPU time, because others may use the CPU too.
-func storm() (float64, error) {
+// the programs on its way take included, and the share of the CPU that it had. CPU time, because
+// others may use the CPU too.
+func storm() (ns, share float64, err error) {
 	self, err := os.Executable()
 	if err != nil {
-		return 0, err
+		return 0, 0, err
 	}
 	cmd := exec.Command(self, stormArg, strconv.Itoa(lastCPU()), strconv.Itoa(trips))
 	// Go's scheduler must not signal the threads of the load, and must have room for them. Nor may it
@@ -35,9 +37,12 @@ func storm() (float64, error) {
 	cmd.Stderr = os.Stderr
 	out, err := cmd.Output()
 	if err != nil {
-		return 0, fmt.Errorf("running a storm: %w", err)
+		return 0, 0, fmt.Errorf("running a storm: %w", err)
 	}
-	return strconv.ParseFloat(string(out), 64)
+	if _, err := fmt.Sscan(string(out), &ns, &share); err != nil {
+		return 0, 0, fmt.Errorf("reading what a storm says: %w", err)
+	}
+	return ns, share, nil
 }
 
 // stormMain is the process that storm starts.
@@ -58,6 +63,7 @@ func stormMain(args []string) error {
 	if err := pingPong(cpu, n/10); err != nil { // warms caches and the frequency
 		return err
 	}
+	begun := time.Now()
 	before, err := cpuTime(os.Getpid())
 	if err != nil {
 		return err
@@ -69,7 +75,8 @@ func stormMain(args []string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Print(float64(after-before) / float64(2*n))
+	used := float64(after - before)
+	fmt.Println(used/float64(2*n), used/float64(time.Since(begun)))
 	return nil
 }
 
