@@ -381,3 +381,16 @@ func BenchmarkView(b *testing.B) {
 		})
 	}
 }
+
+// The end of an error is its remedy: it must be on the screen, however narrow that is.
+func TestErrorIsSeenWhole(t *testing.T) {
+	r := resize(root(busyStory(5).frame()), 80, 24)
+	const why = "writing bpf60-db-2-20260314T092604Z.txt: the file system is mounted read-only; start bpf60 in a directory that can be written, or give report --output"
+	r.Update(SavedMsg{Err: errors.New(why)})
+	lines := strings.Split(r.View(), "\n")
+	fits(t, r.View(), 80, 24)
+	shown := strings.Join(strings.Fields(strings.Join(lines[len(lines)-3:], " ")), " ")
+	if shown != why {
+		t.Errorf("the screen says %q, want %q", shown, why)
+	}
+}
