@@ -41,6 +41,9 @@ func iostatLine(f Frame) line {
 			{fmt.Sprintf("aqu-sz %s", widget.Short(d.queue())), 2},
 			{fmt.Sprintf("%%util %.0f%s", d.util(), d.parBadge()), 3},
 		}
+		if d.Read.IOs+d.Write.IOs == 0 && d.InFlight > 0 { // it hangs, or takes longer than the interval
+			l.parts = append([]part{{fmt.Sprintf("%s %d in flight, none completed", name, d.InFlight), 0}}, l.parts[2:]...)
+		}
 		l.series = diskSeries(f, sparkSamples, d.row(), (*diskIO).queue)
 		l.hi = math.Max(1, most(l.series))
 	}
