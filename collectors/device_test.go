@@ -95,6 +95,36 @@ func TestTableKeepsErrors(t *testing.T) {
 	}
 }
 
+// TestParallel: where a device that is busy all the time may still take more.
+func TestParallel(t *testing.T) {
+	byName := map[string]*BlockDevice{}
+	for _, tt := range []struct {
+		name string
+		d    BlockDevice
+		want bool
+	}{
+		{"hdd", BlockDevice{Rotates: true, Queues: 1}, false},
+		{"ssd", BlockDevice{Queues: 1}, true},
+		{"virtio of one queue", BlockDevice{Rotates: true, Queues: 1}, false},
+		{"virtio of four", BlockDevice{Rotates: true, Queues: 4}, true},
+		{"nvme0n1", BlockDevice{Rotates: true, Queues: 1}, true},
+		{"volume of one hdd", BlockDevice{Kind: Mapper, Slaves: []Raw{RawString("hdd")}}, false},
+		{"volume of one ssd", BlockDevice{Kind: Mapper, Slaves: []Raw{RawString("ssd")}}, true},
+		{"raid of two", BlockDevice{Kind: MDArray, Slaves: []Raw{RawString("hdd"), RawString("hdd2")}}, true},
+		{"partition of ssd", BlockDevice{Kind: Partition, Parent: RawString("ssd")}, true},
+		{"loop", BlockDevice{Kind: Loop, Queues: 4}, false},
+	} {
+		tt.d.Name, tt.d.Known = RawString(tt.name), true
+		byName[tt.name] = &tt.d
+		if got := parallel(&tt.d, byName, 0); got != tt.want {
+			t.Errorf("parallel(%s) = %v, want %v", tt.name, got, tt.want)
+		}
+	}
+	if parallel(&BlockDevice{Name: RawString("nvme1n1")}, byName, 0) {
+		t.Error("a device that /sys does not know is called parallel")
+	}
+}
+
 // TestParallelCircle: devices that claim to lie on each other end the walk.
 func TestParallelCircle(t *testing.T) {
 	a := &BlockDevice{Name: RawString("dm-0"), Kind: Mapper, Known: true, Slaves: []Raw{RawString("dm-1")}}
