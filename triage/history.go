@@ -244,16 +244,13 @@ func (h *History) hold(m Moment) {
 	if m.Tasks == nil {
 		return
 	}
-	for _, r := range m.Tasks.Rows {
-		if r.ProcInfo == nil {
-			continue
-		}
-		n := h.infos[r.ProcInfo] + 1
-		h.infos[r.ProcInfo] = n
+	m.Tasks.Infos(func(info *collectors.ProcInfo) {
+		n := h.infos[info] + 1
+		h.infos[info] = n
 		if n == 1 {
-			h.size += r.ProcInfo.Size() + infoEntry
+			h.size += info.Size() + infoEntry
 		}
-	}
+	})
 }
 
 // release takes back what hold counted.
@@ -261,17 +258,14 @@ func (h *History) release(m Moment) {
 	if m.Tasks == nil {
 		return
 	}
-	for _, r := range m.Tasks.Rows {
-		if r.ProcInfo == nil {
-			continue
-		}
-		n := h.infos[r.ProcInfo] - 1
-		h.infos[r.ProcInfo] = n
+	m.Tasks.Infos(func(info *collectors.ProcInfo) {
+		n := h.infos[info] - 1
+		h.infos[info] = n
 		if n == 0 {
-			delete(h.infos, r.ProcInfo)
-			h.size -= r.ProcInfo.Size() + infoEntry
+			delete(h.infos, info)
+			h.size -= info.Size() + infoEntry
 		}
-	}
+	})
 }
 
 // books is what the lists themselves take: the published one and the one before it, and sizes.
