@@ -235,9 +235,9 @@ func (h *History) replace(ms []Moment, i int, s *collectors.Snapshot) {
 	h.size += h.sizes[i]
 }
 
-// infoEntry is what one entry of infos takes: 13 bytes in a map that is filled by half on average,
+// infoEntry is what one entry of infos takes: 17 bytes in a map that is filled by half after it grew,
 // and what a map that grew by halves leaves unused.
-const infoEntry = 32
+const infoEntry = 40
 
 // hold counts the processes that m's rows share with other moments, each once.
 func (h *History) hold(m Moment) {
