@@ -69,17 +69,22 @@ func fits(t *testing.T, out string, width, height int) {
 // states are the panes, and what their keys make of them.
 func states() map[string][]string {
 	return map[string][]string{
-		"overview":        {"1"},
-		"overview vmstat": {"1", "G", "k", "k"},
-		"overview mpstat": {"1", "G", "k"},
-		"overview runq":   {"1", "G"},
-		"cpu":             {"2"},
-		"cpu percentiles": {"2", "v"},
-		"cpu heat map":    {"2", "v", "v"},
-		"cpu by cpu":      {"2", "j", "i"},
-		"cpu by cause":    {"2", "i", "i"},
-		"cpu page":        {"2", "j", "j", "enter"},
-		"help":            {"2", "?"},
+		"overview":          {"1"},
+		"overview vmstat":   {"1", "G", "k", "k"},
+		"overview mpstat":   {"1", "G", "k"},
+		"overview runq":     {"1", "G"},
+		"cpu":               {"2"},
+		"cpu percentiles":   {"2", "v"},
+		"cpu heat map":      {"2", "v", "v"},
+		"cpu by cpu":        {"2", "j", "i"},
+		"cpu by cause":      {"2", "i", "i"},
+		"cpu page":          {"2", "j", "j", "enter"},
+		"help":              {"2", "?"},
+		"processes":         {"3"},
+		"processes tree":    {"3", "K", "t", "j", "j"},
+		"processes by mem":  {"3", "M"},
+		"processes threads": {"3", "H"},
+		"process page":      {"3", "enter"},
 	}
 }
 
