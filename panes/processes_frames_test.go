@@ -5,6 +5,7 @@ package panes
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"bpf60/collectors"
@@ -25,9 +26,9 @@ func profiles() map[string]profile {
 		"systemd":  {user: "root", args: "/sbin/init splash", cgroup: "/init.scope", threads: 1, rss: 12, faults: 40},
 		"sshd":     {user: "root", args: "sshd: /usr/sbin/sshd -D [listener] 0 of 10-100 startups", cgroup: "/system.slice/ssh.service", threads: 1, rss: 9},
 		"rsyslogd": {user: "syslog", uid: 104, args: "/usr/sbin/rsyslogd -n -iNONE", cgroup: "/system.slice/rsyslog.service", threads: 4, rss: 6, writes: 900},
-		"gzip":     {user: "backup", uid: 34, args: "gzip -9 -c /srv/dump/orders.sql", cgroup: "/system.slice/backup.service", threads: 1, rss: 2, faults: 3},
-		"php-fpm":  {user: "www-data", uid: 33, args: "php-fpm: pool www", cgroup: "/system.slice/php8.2-fpm.service", threads: 1, rss: 88, faults: 2600},
-		"nginx":    {user: "www-data", uid: 33, args: "nginx: worker process", cgroup: "/system.slice/nginx.service", threads: 1, rss: 24, faults: 5, writes: 300},
+		"gzip":     {user: "backup", uid: 34, args: "gzip -9 -c /srv/dump/orders.sql", cgroup: "/system.slice/backup.service", threads: 3, rss: 2, faults: 3},
+		"php-fpm":  {user: "www-data", uid: 33, args: "php-fpm: pool www", cgroup: "/system.slice/php8.2-fpm.service", threads: 3, rss: 88, faults: 2600},
+		"nginx":    {user: "www-data", uid: 33, args: "nginx: worker process", cgroup: "/system.slice/nginx.service", threads: 2, rss: 24, faults: 5, writes: 300},
 		"mariadbd": {user: "mysql", uid: 110, args: "/usr/sbin/mariadbd --defaults-file=/etc/mysql/my.cnf --password=***", cgroup: "/system.slice/mariadb.service", threads: 38, rss: 4210, faults: 90, writes: 3200},
 	}
 }
@@ -48,7 +49,7 @@ func (s *story) procInfo(pid int32, name string) (*collectors.ProcInfo, profile)
 	}
 	if s.kind == "extreme" {
 		info.UID, info.User = math.MaxUint32, raw("")
-		info.Args = raw("/opt/\x1b[2J/" + name + " --\u202eflag\x07 " + fmt.Sprint(math.MaxInt64))
+		info.Args = raw("/opt/\x1b[2J/" + name + " --\u202eflag\x07 " + strings.Repeat("x", 400))
 		info.CgroupPath = raw("/kubepods\x1b]0;x\x07/pod\u200b日本語日本語日本語日本語")
 		info.Prio, info.Nice, info.Policy = -100, -20, 1
 	}
