@@ -51,6 +51,13 @@ func newMeasurement(o options) *measurement {
 		Interval:   o.Interval,
 		Collectors: collectors.All(m.kernel, collectors.NewFS(""), off),
 	})
+	if o.Look != nil {
+		for _, p := range panes.All() {
+			if o.Look(string(p.Info().ID)) {
+				on = append(on, p.Wants(panes.Scope{})...)
+			}
+		}
+	}
 	m.runner.Want("options", on)
 	rules := triage.All()
 	m.rules = len(rules)
@@ -114,10 +121,7 @@ func (m *measurement) Probes() []collectors.Probe {
 func (m *measurement) Report(w io.Writer, r reportRequest) error {
 	f := m.frame()
 	f.Span = r.Ended.Sub(r.Started) + time.Second // the whole run
-	all := panes.All()
-	if len(r.Panes) > 0 {
-		all = slices.DeleteFunc(all, func(p panes.Pane) bool { return !slices.Contains(r.Panes, string(p.Info().ID)) })
-	}
+	all := slices.DeleteFunc(panes.All(), func(p panes.Pane) bool { return !r.wants(string(p.Info().ID)) })
 	report := panes.Report{
 		Frame: f, Panes: all, Version: r.Version, Started: r.Started,
 		Duration: r.Ended.Sub(r.Started), Interval: m.o.Interval, Brief: r.Brief,

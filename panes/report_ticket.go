@@ -189,8 +189,9 @@ func textCause(w *writer, r Report, room int) {
 	t := r.Panes[i].Table(r.Frame)
 	begin := w.lines
 	w.head(t.Title)
-	rows := min(len(t.Rows), 4)
-	textRows(w, t, rows)
+	if rows := t.Rows[:min(len(t.Rows), 4)]; len(rows) > 0 {
+		textBlocks(t.Columns, rows)[0].print(w, rows)
+	}
 	if waits, runs := causeLine(r.Frame, 4); pane == CPUPane && waits+runs != "" {
 		w.line("  waits most  %s", waits)
 		w.line("  ran instead %s", runs)
