@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package compare
+
+import (
+	"slices"
+	"strings"
+)
+
+// column is one column that a classic tool and the program both have.
+type column struct {
+	name string   // the tool's
+	pane string   // where ours is
+	ids  []string // ours, tried in turn; none: the tool's name
+	unit string   // the tool's, where it is not ours
+	step float64  // the smallest step of the counter behind it, over the span
+	tool string
+}
+
+// span is how long everybody measures, in seconds.
+const span = 5
+
+// Smallest steps: a counter may have moved once more at each end of a window.
+const (
+	events = 2.0 / span            // a second
+	ticks  = 100 * 2 * 0.01 / span // % of one CPU: a clock tick of 10 ms
+	gauged = 0.0                   // a gauge has no window
+	pages  = 2 * 4.0 / span        // kB a second
+	blocks = 2 * 16.0 / span       // kB a second, of the load's writes
+	micros = 0.02                  // ms of an average of many
+)
+
+// required are the panes that the report must have; others are told and skipped until they are
+// built.
+func required() []string { return []string{"overview", "cpu"} }
+
+// instance is a tool that runs beside the program, as often as it is here to be compared.
+type instance struct {
+	name  string
+	argv  []string
+	key   string // column that names a row
+	late  bool   // starts a moment later
+	final bool   // takes its reading at the end of the span
+}
+
+// instances are all tools, each twice: rates are measured over the whole span, gauges once a
+// second.
+func instances() []instance {
+	var out []instance
+	for _, late := range []bool{false, true} {
+		out = append(out,
+			instance{name: "vmstat", argv: split("vmstat -n 5 2"), late: late},
+			instance{name: "mpstat", argv: split("mpstat -P ALL 5 1"), key: "CPU", late: late},
+			instance{name: "pidstat", argv: split("pidstat -u -r -d -w -h 5 1"), key: "PID", late: late},
+			instance{name: "iostat", argv: split("iostat -xyzt 5 1"), key: "Device", late: late},
+			instance{name: "sar -n", argv: split("sar -n DEV,EDEV,TCP,ETCP 5 1"), key: "IFACE", late: late},
+		)
+	}
+	return append(out,
+		instance{name: "vmstat 1", argv: split("vmstat -n 1 6")},
+		instance{name: "free", argv: split("free -b -s 1 -c 6")},
+		instance{name: "sar -rvq", argv: split("sar -r -v -q 1 6")},
+		instance{name: "slabtop", argv: split("slabtop -o"), key: "NAME"},
+		instance{name: "slabtop", argv: split("slabtop -o"), key: "NAME", final: true},
+	)
+}
+
+func split(s string) []string { return strings.Fields(s) }
+
+// columns are all columns of all tools.
+func columns() []column {
+	var out []column
+	add := func(tool, pane string, step float64, unit string, names string) {
+		for _, name := range strings.Fields(names) {
+			ids := []string{name}
+			if i := strings.IndexByte(name, '='); i > 0 { // tool's name = ours or ours
+				ids = strings.Split(name[i+1:], "|")
+				name = name[:i]
+			}
+			out = append(out, column{tool: tool, pane: pane, name: name, ids: ids, unit: unit, step: step})
+		}
+	}
+	add("vmstat", "cpu", events, "", "in cs")
+	add("vmstat", "cpu", 1, "", "us sy id wa st gu")
+	add("vmstat", "cpu", blocks, "KiB", "bi bo")
+	add("vmstat 1", "cpu", 1, "", "r b")
+	add("vmstat 1", "memory", gauged, "KiB", "swpd free buff cache")
+	add("vmstat", "cpu", events, "KiB", "si so")
+	add("mpstat", "cpu", ticks, "", "%usr %nice %sys %iowait %irq %soft %steal %guest %gnice %idle")
+	add("pidstat", "processes", ticks, "", "%usr %system=%sys|%system %guest %wait %CPU")
+	add("pidstat", "processes", events, "", "minflt/s majflt/s cswch/s nvcswch/s")
+	add("pidstat", "processes", gauged, "KiB", "VSZ RSS")
+	add("pidstat", "processes", 0.01, "", "%MEM")
+	add("pidstat", "processes", blocks, "KiB", "kB_rd/s kB_wr/s kB_ccwr/s")
+	add("pidstat", "processes", 1, "", "iodelay")
+	add("iostat", "disk", events, "", "r/s w/s d/s f/s rrqm/s wrqm/s drqm/s")
+	add("iostat", "disk", blocks, "KiB", "rkB/s wkB/s dkB/s")
+	add("iostat", "disk", 0.5, "", "%rrqm %wrqm %drqm")
+	add("iostat", "disk", micros, "", "r_await w_await d_await f_await")
+	add("iostat", "disk", 0.1, "KiB", "rareq-sz wareq-sz dareq-sz")
+	add("iostat", "disk", 0.001, "", "aqu-sz")
+	add("iostat", "disk", 0.1, "", "%util")
+	add("sar -n", "network", events, "", "rxpck/s txpck/s rxcmp/s txcmp/s rxmcst/s")
+	add("sar -n", "network", blocks, "KiB", "rxkB/s txkB/s")
+	add("sar -n", "network", 0.01, "", "%ifutil")
+	add("sar -n", "network", events, "", "rxerr/s txerr/s coll/s rxdrop/s txdrop/s txcarr/s rxfram/s rxfifo/s txfifo/s")
+	add("sar -n", "tcp", events, "", "active/s passive/s iseg/s oseg/s atmptf/s estres/s retrans/s=retrseg/s isegerr/s orsts/s")
+	add("sar -n", "tcp", events, "", "retrseg/s")
+	add("sar -rvq", "overview", 0.01, "", "ldavg-1=load1 ldavg-5=load5 ldavg-15=load15")
+	add("sar -rvq", "memory", gauged, "KiB", "kbmemfree=free kbavail=available kbbuffers=buff|buffers kbcommit kbactive kbinact kbdirty")
+	add("sar -rvq", "memory", gauged, "", "dentunusd file-nr inode-nr pty-nr")
+	add("free", "memory", gauged, "bytes", "total used free shared buff/cache available")
+	add("slabtop", "memory", gauged, "", "OBJS ACTIVE SLABS OBJ/SLAB")
+	add("slabtop", "memory", 1, "", "USE")
+	add("slabtop", "memory", gauged, "KiB", "OBJ-SIZE=OBJ-SIZE|OBJ_SIZE CACHE-SIZE=CACHE-SIZE|CACHE_SIZE")
+	return out
+}
+
+// keyOf is the column that names the rows of a tool; "" of a tool with one row.
+func keyOf(tool string) string {
+	for _, i := range instances() {
+		if i.name == tool {
+			return i.key
+		}
+	}
+	return ""
+}
+
+// bytesOf are the units of quantities of bytes.
+func bytesOf(unit string) (float64, bool) {
+	switch strings.TrimSuffix(unit, "/s") {
+	case "B", "bytes", "byte":
+		return 1, true
+	case "KiB", "kB", "K":
+		return 1 << 10, true
+	case "MiB", "MB", "M":
+		return 1 << 20, true
+	case "GiB", "GB", "G":
+		return 1 << 30, true
+	}
+	return 0, false
+}
+
+// convert brings a number of ours into the tool's unit.
+func convert(v float64, ours, theirs string) float64 {
+	a, ok := bytesOf(ours)
+	b, ok2 := bytesOf(theirs)
+	if !ok || !ok2 {
+		return v
+	}
+	return v * a / b
+}
+
+// rowsOf are the rows of a tool that must agree: of processes the loads, of interfaces and disks
+// those that did something, of caches the large ones.
+func rowsOf(tool string, seen map[string][]record, loads map[string]int) []string {
+	var out []string
+	for row, records := range seen {
+		ok := true
+		switch tool {
+		case "pidstat":
+			ok = false
+			for _, pid := range loads {
+				ok = ok || row == pidName(pid)
+			}
+		case "slabtop":
+			ok = true
+			for _, r := range records {
+				ok = ok && r.cells["OBJS"].value >= 2000
+			}
+		case "free":
+			ok = row == ""
+		}
+		if ok {
+			out = append(out, row)
+		}
+	}
+	slices.Sort(out)
+	return out
+}
