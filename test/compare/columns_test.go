@@ -3,7 +3,9 @@
 package compare
 
 import (
+	"cmp"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -17,8 +19,17 @@ type column struct {
 	tool string
 }
 
-// span is how long everybody measures, in seconds.
-const span = 5
+const (
+	// span is how long everybody measures, in seconds.
+	span = 5
+	// stagger is how much later the second of two equal tools starts, in seconds. Ours is between them.
+	stagger = 0.1
+	// shift is the part of a steady rate that a window shifted by the stagger explains.
+	shift = stagger / span
+	// drift is the part of a gauge that may come and go between two readings, besides what the tool saw
+	// come and go itself.
+	drift = 0.003
+)
 
 // Smallest steps: a counter may have moved once more at each end of a window.
 const (
@@ -36,32 +47,36 @@ func required() []string { return []string{"overview", "cpu"} }
 
 // instance is a tool that runs beside the program, as often as it is here to be compared.
 type instance struct {
-	name  string
-	argv  []string
-	key   string // column that names a row
-	late  bool   // starts a moment later
-	final bool   // takes its reading at the end of the span
+	name string
+	argv []string
+	key  string  // column that names a row
+	at   float64 // when it starts, in s
 }
 
 // instances are all tools, each twice: rates are measured over the whole span, gauges once a
 // second.
 func instances() []instance {
 	var out []instance
-	for _, late := range []bool{false, true} {
+	for _, at := range []float64{0, stagger} {
 		out = append(out,
-			instance{name: "vmstat", argv: split("vmstat -n 5 2"), late: late},
-			instance{name: "mpstat", argv: split("mpstat -P ALL 5 1"), key: "CPU", late: late},
-			instance{name: "pidstat", argv: split("pidstat -u -r -d -w -h 5 1"), key: "PID", late: late},
-			instance{name: "iostat", argv: split("iostat -xyzt 5 1"), key: "Device", late: late},
-			instance{name: "sar -n", argv: split("sar -n DEV,EDEV,TCP,ETCP 5 1"), key: "IFACE", late: late},
+			instance{name: "vmstat", argv: split("vmstat -n 5 2"), at: at},
+			instance{name: "mpstat", argv: split("mpstat -P ALL 5 1"), key: "CPU", at: at},
+			instance{name: "pidstat", argv: split("pidstat -u -r -d -w -h 5 1"), key: "PID", at: at},
+			instance{name: "iostat", argv: split("iostat -xyzt 5 1"), key: "Device", at: at},
+			instance{name: "sar", argv: split("sar -B -n DEV,EDEV,TCP,ETCP 5 1"), key: "IFACE", at: at},
 		)
 	}
 	return append(out,
 		instance{name: "vmstat 1", argv: split("vmstat -n 1 6")},
+		// Its memory columns are of the first second in all lines (procps 4.0.2): hence not from it.
+		instance{name: "vmstat once", argv: split("vmstat")},
+		instance{name: "vmstat once", argv: split("vmstat"), at: span / 2},
+		instance{name: "vmstat once", argv: split("vmstat"), at: span},
 		instance{name: "free", argv: split("free -b -s 1 -c 6")},
 		instance{name: "sar -rvq", argv: split("sar -r -v -q 1 6")},
 		instance{name: "slabtop", argv: split("slabtop -o"), key: "NAME"},
-		instance{name: "slabtop", argv: split("slabtop -o"), key: "NAME", final: true},
+		instance{name: "slabtop", argv: split("slabtop -o"), key: "NAME", at: span / 2},
+		instance{name: "slabtop", argv: split("slabtop -o"), key: "NAME", at: span},
 	)
 }
 
@@ -77,6 +92,9 @@ func columns() []column {
 				ids = strings.Split(name[i+1:], "|")
 				name = name[:i]
 			}
+			for i := range ids {
+				ids[i] = strings.ReplaceAll(ids[i], "_SIZE", " SIZE") // a name of two words
+			}
 			out = append(out, column{tool: tool, pane: pane, name: name, ids: ids, unit: unit, step: step})
 		}
 	}
@@ -84,8 +102,9 @@ func columns() []column {
 	add("vmstat", "cpu", 1, "", "us sy id wa st gu")
 	add("vmstat", "cpu", blocks, "KiB", "bi bo")
 	add("vmstat 1", "cpu", 1, "", "r b")
-	add("vmstat 1", "memory", gauged, "KiB", "swpd free buff cache")
+	add("vmstat once", "memory", gauged, "KiB", "swpd free buff=buff|buffers cache")
 	add("vmstat", "cpu", events, "KiB", "si so")
+	add("sar", "memory", events, "", "fault/s majflt/s pgscank/s pgscand/s pgsteal/s")
 	add("mpstat", "cpu", ticks, "", "%usr %nice %sys %iowait %irq %soft %steal %guest %gnice %idle")
 	add("pidstat", "processes", ticks, "", "%usr %system=%sys|%system %guest %wait %CPU")
 	add("pidstat", "processes", events, "", "minflt/s majflt/s cswch/s nvcswch/s")
@@ -100,19 +119,19 @@ func columns() []column {
 	add("iostat", "disk", 0.1, "KiB", "rareq-sz wareq-sz dareq-sz")
 	add("iostat", "disk", 0.001, "", "aqu-sz")
 	add("iostat", "disk", 0.1, "", "%util")
-	add("sar -n", "network", events, "", "rxpck/s txpck/s rxcmp/s txcmp/s rxmcst/s")
-	add("sar -n", "network", blocks, "KiB", "rxkB/s txkB/s")
-	add("sar -n", "network", 0.01, "", "%ifutil")
-	add("sar -n", "network", events, "", "rxerr/s txerr/s coll/s rxdrop/s txdrop/s txcarr/s rxfram/s rxfifo/s txfifo/s")
-	add("sar -n", "tcp", events, "", "active/s passive/s iseg/s oseg/s atmptf/s estres/s retrans/s=retrseg/s isegerr/s orsts/s")
-	add("sar -n", "tcp", events, "", "retrseg/s")
+	add("sar", "network", events, "", "rxpck/s txpck/s rxcmp/s txcmp/s rxmcst/s")
+	add("sar", "network", blocks, "KiB", "rxkB/s txkB/s")
+	add("sar", "network", 0.01, "", "%ifutil")
+	add("sar", "network", events, "", "rxerr/s txerr/s coll/s rxdrop/s txdrop/s txcarr/s rxfram/s rxfifo/s txfifo/s")
+	add("sar", "tcp", events, "", "active/s passive/s iseg/s oseg/s atmptf/s estres/s retrans/s=retrseg/s isegerr/s orsts/s")
+	add("sar", "tcp", events, "", "retrseg/s")
 	add("sar -rvq", "overview", 0.01, "", "ldavg-1=load1 ldavg-5=load5 ldavg-15=load15")
-	add("sar -rvq", "memory", gauged, "KiB", "kbmemfree=free kbavail=available kbbuffers=buff|buffers kbcommit kbactive kbinact kbdirty")
+	add("sar -rvq", "memory", gauged, "KiB", "kbmemfree=free kbavail=available kbbuffers=buffers|buff kbdirty=dirty")
 	add("sar -rvq", "memory", gauged, "", "dentunusd file-nr inode-nr pty-nr")
-	add("free", "memory", gauged, "bytes", "total used free shared buff/cache available")
+	add("free", "memory", gauged, "bytes", "total used free shared available")
 	add("slabtop", "memory", gauged, "", "OBJS ACTIVE SLABS OBJ/SLAB")
 	add("slabtop", "memory", 1, "", "USE")
-	add("slabtop", "memory", gauged, "KiB", "OBJ-SIZE=OBJ-SIZE|OBJ_SIZE CACHE-SIZE=CACHE-SIZE|CACHE_SIZE")
+	add("slabtop", "memory", gauged, "KiB", "OBJ-SIZE=OBJ_SIZE CACHE-SIZE=CACHE_SIZE")
 	return out
 }
 
@@ -151,30 +170,26 @@ func convert(v float64, ours, theirs string) float64 {
 	return v * a / b
 }
 
-// rowsOf are the rows of a tool that must agree: of processes the loads, of interfaces and disks
-// those that did something, of caches the large ones.
+// rowsOf are the rows of a tool that must agree: of processes the loads, of caches the largest, else
+// all.
 func rowsOf(tool string, seen map[string][]record, loads map[string]int) []string {
 	var out []string
-	for row, records := range seen {
-		ok := true
-		switch tool {
-		case "pidstat":
-			ok = false
-			for _, pid := range loads {
-				ok = ok || row == pidName(pid)
-			}
-		case "slabtop":
-			ok = true
-			for _, r := range records {
-				ok = ok && r.cells["OBJS"].value >= 2000
-			}
-		case "free":
-			ok = row == ""
-		}
-		if ok {
-			out = append(out, row)
-		}
+	for row := range seen {
+		out = append(out, row)
 	}
 	slices.Sort(out)
+	switch tool {
+	case "pidstat":
+		var ours []string
+		for _, pid := range loads {
+			ours = append(ours, strconv.Itoa(pid))
+		}
+		out = slices.DeleteFunc(out, func(row string) bool { return !slices.Contains(ours, row) })
+	case "slabtop":
+		const largest = 6
+		size := func(row string) float64 { return seen[row][0].cells["CACHE-SIZE"].value }
+		slices.SortFunc(out, func(a, b string) int { return cmp.Compare(size(b), size(a)) })
+		out = out[:min(largest, len(out))]
+	}
 	return out
 }
