@@ -15,8 +15,8 @@ type column struct {
 	pane string   // where ours is
 	ids  []string // ours, tried in turn; none: the tool's name
 	unit string   // the tool's, where it is not ours
-	step float64  // the smallest step of the counter behind it, over the span
 	tool string
+	moves
 }
 
 const (
@@ -31,15 +31,16 @@ const (
 	drift = 0.003
 )
 
-// Smallest steps: a counter may have moved once more at each end of a window.
-const (
-	events = 2.0 / span            // a second
-	ticks  = 100 * 2 * 0.01 / span // % of one CPU: a clock tick of 10 ms
-	gauged = 0.0                   // a gauge has no window
-	pages  = 2 * 4.0 / span        // kB a second
-	blocks = 2 * 16.0 / span       // kB a second, of the load's writes
-	micros = 0.02                  // ms of an average of many
-)
+// moves is how a number may differ between two who read it at other moments.
+type moves struct {
+	step  float64 // the smallest step of the counter behind it, at both ends of the window
+	gauge bool    // it has no window: it may be anywhere between two readings
+}
+
+func rate(step float64) moves { return moves{step: step} }
+
+// still is a gauge that moves so much between two readings, besides what the tool saw.
+func still(step float64) moves { return moves{step, true} }
 
 // required are the panes that the report must have; others are told and skipped until they are
 // built.
@@ -77,61 +78,69 @@ func instances() []instance {
 		instance{name: "slabtop", argv: split("slabtop -o"), key: "NAME"},
 		instance{name: "slabtop", argv: split("slabtop -o"), key: "NAME", at: span / 2},
 		instance{name: "slabtop", argv: split("slabtop -o"), key: "NAME", at: span},
+		instance{name: "ss", argv: split("ss -tin"), key: "local_address"},
+		instance{name: "ss", argv: split("ss -tin"), key: "local_address", at: span / 2},
+		instance{name: "ss", argv: split("ss -tin"), key: "local_address", at: span},
 	)
 }
 
 func split(s string) []string { return strings.Fields(s) }
 
-// columns are all columns of all tools.
+// columns are all columns of all tools. Names are the tool's, with ours behind = where it differs.
 func columns() []column {
 	var out []column
-	add := func(tool, pane string, step float64, unit string, names string) {
+	add := func(tool, pane string, m moves, unit string, names string) {
 		for _, name := range strings.Fields(names) {
 			ids := []string{name}
-			if i := strings.IndexByte(name, '='); i > 0 { // tool's name = ours or ours
-				ids = strings.Split(name[i+1:], "|")
+			if i := strings.IndexByte(name, '='); i > 0 {
+				ids = strings.Split(strings.ReplaceAll(name[i+1:], "_SIZE", " SIZE"), "|")
 				name = name[:i]
 			}
-			for i := range ids {
-				ids[i] = strings.ReplaceAll(ids[i], "_SIZE", " SIZE") // a name of two words
-			}
-			out = append(out, column{tool: tool, pane: pane, name: name, ids: ids, unit: unit, step: step})
+			out = append(out, column{tool: tool, pane: pane, name: name, ids: ids, unit: unit, moves: m})
 		}
 	}
+	var (
+		events = rate(2.0 / span)            // a second
+		ticks  = rate(100 * 2 * 0.01 / span) // % of one CPU: of 10 ms
+		whole  = rate(1)                     // % without decimals
+		blocks = rate(2 * 16.0 / span)       // KiB a second: the writes of the load
+		gauge  = still(0)
+	)
 	add("vmstat", "cpu", events, "", "in cs")
-	add("vmstat", "cpu", 1, "", "us sy id wa st gu")
+	add("vmstat", "cpu", whole, "", "us sy id wa st gu")
 	add("vmstat", "cpu", blocks, "KiB", "bi bo")
-	add("vmstat 1", "cpu", 1, "", "r b")
-	add("vmstat once", "memory", gauged, "KiB", "swpd free buff=buff|buffers cache")
 	add("vmstat", "cpu", events, "KiB", "si so")
-	add("sar", "memory", events, "", "fault/s majflt/s pgscank/s pgscand/s pgsteal/s")
+	add("vmstat 1", "cpu", still(1), "", "r b")
+	add("vmstat once", "memory", gauge, "KiB", "swpd free buff=buff|buffers cache")
 	add("mpstat", "cpu", ticks, "", "%usr %nice %sys %iowait %irq %soft %steal %guest %gnice %idle")
-	add("pidstat", "processes", ticks, "", "%usr %system=%sys|%system %guest %wait %CPU")
+	add("pidstat", "processes", ticks, "", "%usr %system=%sys|%system %wait %CPU")
 	add("pidstat", "processes", events, "", "minflt/s majflt/s cswch/s nvcswch/s")
-	add("pidstat", "processes", gauged, "KiB", "VSZ RSS")
-	add("pidstat", "processes", 0.01, "", "%MEM")
+	add("pidstat", "processes", gauge, "KiB", "VSZ RSS")
 	add("pidstat", "processes", blocks, "KiB", "kB_rd/s kB_wr/s kB_ccwr/s")
-	add("pidstat", "processes", 1, "", "iodelay")
 	add("iostat", "disk", events, "", "r/s w/s d/s f/s rrqm/s wrqm/s drqm/s")
 	add("iostat", "disk", blocks, "KiB", "rkB/s wkB/s dkB/s")
-	add("iostat", "disk", 0.5, "", "%rrqm %wrqm %drqm")
-	add("iostat", "disk", micros, "", "r_await w_await d_await f_await")
-	add("iostat", "disk", 0.1, "KiB", "rareq-sz wareq-sz dareq-sz")
-	add("iostat", "disk", 0.001, "", "aqu-sz")
-	add("iostat", "disk", 0.1, "", "%util")
+	add("iostat", "disk", rate(0.5), "", "%rrqm %wrqm %drqm")
+	add("iostat", "disk", rate(0.02), "", "r_await w_await d_await f_await")
+	add("iostat", "disk", rate(0.1), "KiB", "rareq-sz wareq-sz dareq-sz")
+	add("iostat", "disk", rate(0.001), "", "aqu-sz")
+	add("iostat", "disk", rate(0.1), "", "%util")
+	add("free", "memory", gauge, "bytes", "total used free shared available")
+	add("slabtop", "memory", gauge, "", "OBJS ACTIVE SLABS OBJ/SLAB")
+	add("slabtop", "memory", still(1), "", "USE")
+	add("slabtop", "memory", gauge, "KiB", "OBJ-SIZE=OBJ_SIZE CACHE-SIZE=CACHE_SIZE")
+	add("sar -rvq", "overview", still(0.01), "", "ldavg-1=load1 ldavg-5=load5 ldavg-15=load15")
+	add("sar -rvq", "memory", gauge, "KiB", "kbmemfree=free kbavail=available kbbuffers=buffers|buff kbdirty=dirty")
+	add("sar -rvq", "memory", gauge, "", "dentunusd file-nr inode-nr pty-nr")
+	add("sar", "memory", events, "", "fault/s majflt/s pgscank/s pgscand/s pgsteal/s")
 	add("sar", "network", events, "", "rxpck/s txpck/s rxcmp/s txcmp/s rxmcst/s")
 	add("sar", "network", blocks, "KiB", "rxkB/s txkB/s")
-	add("sar", "network", 0.01, "", "%ifutil")
+	add("sar", "network", rate(0.01), "", "%ifutil")
 	add("sar", "network", events, "", "rxerr/s txerr/s coll/s rxdrop/s txdrop/s txcarr/s rxfram/s rxfifo/s txfifo/s")
-	add("sar", "tcp", events, "", "active/s passive/s iseg/s oseg/s atmptf/s estres/s retrans/s=retrseg/s isegerr/s orsts/s")
-	add("sar", "tcp", events, "", "retrseg/s")
-	add("sar -rvq", "overview", 0.01, "", "ldavg-1=load1 ldavg-5=load5 ldavg-15=load15")
-	add("sar -rvq", "memory", gauged, "KiB", "kbmemfree=free kbavail=available kbbuffers=buffers|buff kbdirty=dirty")
-	add("sar -rvq", "memory", gauged, "", "dentunusd file-nr inode-nr pty-nr")
-	add("free", "memory", gauged, "bytes", "total used free shared available")
-	add("slabtop", "memory", gauged, "", "OBJS ACTIVE SLABS OBJ/SLAB")
-	add("slabtop", "memory", 1, "", "USE")
-	add("slabtop", "memory", gauged, "KiB", "OBJ-SIZE=OBJ_SIZE CACHE-SIZE=CACHE_SIZE")
+	// sar 12.6 says retrans/s for what is retrseg/s elsewhere.
+	add("sar", "tcp", events, "", "active/s passive/s iseg/s oseg/s atmptf/s estres/s retrseg/s retrans/s=retrseg/s isegerr/s orsts/s")
+	add("ss", "tcp", gauge, "", "Recv-Q=recv-q Send-Q=send-q mss rto")
+	add("ss", "tcp", still(2), "", "cwnd")
+	add("ss", "tcp", still(0.1), "", "rtt")
 	return out
 }
 
@@ -185,6 +194,8 @@ func rowsOf(tool string, seen map[string][]record, loads map[string]int) []strin
 			ours = append(ours, strconv.Itoa(pid))
 		}
 		out = slices.DeleteFunc(out, func(row string) bool { return !slices.Contains(ours, row) })
+	case "ss": // connections that were there all the time, each by its own port
+		out = slices.DeleteFunc(out, func(row string) bool { return len(seen[row]) != 3 })
 	case "slabtop":
 		const largest = 6
 		size := func(row string) float64 { return seen[row][0].cells["CACHE-SIZE"].value }

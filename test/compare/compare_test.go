@@ -195,6 +195,9 @@ func measure(t *testing.T) (map[string]map[string][]record, report) {
 			seen[inst.name] = map[string][]record{}
 		}
 		records := parse(string(outs[i]), inst.key)
+		if inst.name == "ss" {
+			records = parseSockets(string(outs[i]))
+		}
 		if inst.name == "vmstat" && len(records) > 1 {
 			records = records[1:] // the first line is since boot
 		}
@@ -257,10 +260,11 @@ func compareCell(col column, row string, theirs []record, ours report) (compared
 	c.state, c.ours = state, convert(v, unit, col.unit)
 	c.differs = max(c.lo-c.ours, c.ours-c.hi, 0)
 	most := max(math.Abs(c.lo), math.Abs(c.hi))
-	if col.step == gauged {
-		c.allowed = ulp + c.hi - c.lo + drift*most
+	c.allowed = ulp + col.step
+	if col.gauge {
+		c.allowed += c.hi - c.lo + drift*most
 	} else {
-		c.allowed = ulp + col.step + shift*most
+		c.allowed += shift * most
 	}
 	return c, true
 }

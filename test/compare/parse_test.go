@@ -21,7 +21,6 @@ type cell struct {
 type record struct {
 	row   string // the value of the key column; "" of a table with one line
 	cells map[string]cell
-	texts map[string]string
 }
 
 // clock is the time that sysstat begins its lines with.
@@ -67,7 +66,7 @@ func numeric(fields []string) bool {
 }
 
 func row(head, fields []string, key string) (record, bool) {
-	r := record{cells: map[string]cell{}, texts: map[string]string{}}
+	r := record{cells: map[string]cell{}}
 	switch {
 	case len(head) == 0:
 		return r, false
@@ -81,7 +80,6 @@ func row(head, fields []string, key string) (record, bool) {
 		if i == len(head)-1 { // a name at the end may hold blanks
 			text = strings.Join(fields[i:], " ")
 		}
-		r.texts[name] = text
 		if name == key {
 			r.row = text
 		}
@@ -106,6 +104,61 @@ func number(text string) (cell, bool) {
 		}
 	}
 	return cell{v, ulp}, true
+}
+
+// parseSockets reads ss -tin: a line of a connection, and one of what the kernel knows of it.
+func parseSockets(text string) []record {
+	var out []record
+	for line := range strings.Lines(text) {
+		f := strings.Fields(line)
+		if !strings.HasPrefix(line, "\t") && !strings.HasPrefix(line, " ") {
+			if len(f) < 5 || f[0] == "State" {
+				continue
+			}
+			r := record{row: f[3], cells: map[string]cell{}}
+			for i, name := range []string{"Recv-Q", "Send-Q"} {
+				if c, ok := number(f[i+1]); ok {
+					r.cells[name] = c
+				}
+			}
+			out = append(out, r)
+			continue
+		}
+		if len(out) == 0 {
+			continue
+		}
+		for _, word := range f {
+			name, value, _ := strings.Cut(word, ":")
+			value, _, _ = strings.Cut(value, "/") // rtt:mean/deviation
+			if c, ok := number(value); ok {
+				out[len(out)-1].cells[name] = c
+			}
+		}
+	}
+	return out
+}
+
+func TestParseSockets(t *testing.T) {
+	const text = `State Recv-Q Send-Q Local Address:Port  Peer Address:Port Process
+ESTAB 0      12     127.0.0.1:34567     127.0.0.1:4321
+	 cubic wscale:7,7 rto:204 rtt:0.037/0.012 ato:40 mss:32768 cwnd:10 bytes_sent:491520 lastsnd:4
+SYN-SENT 0      1      127.0.0.1:34999     127.0.0.1:4322
+	 cubic rto:1000 mss:524 cwnd:1 retrans:1/1
+`
+	want := map[string]map[string]float64{
+		"127.0.0.1:34567": {"Recv-Q": 0, "Send-Q": 12, "rto": 204, "rtt": 0.037, "ato": 40, "mss": 32768, "cwnd": 10, "bytes_sent": 491520, "lastsnd": 4},
+		"127.0.0.1:34999": {"Recv-Q": 0, "Send-Q": 1, "rto": 1000, "mss": 524, "cwnd": 1, "retrans": 1},
+	}
+	got := map[string]map[string]float64{}
+	for _, r := range parseSockets(text) {
+		got[r.row] = map[string]float64{}
+		for name, c := range r.cells {
+			got[r.row][name] = c.value
+		}
+	}
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("parseSockets (-want +got):\n%s", diff)
+	}
 }
 
 func TestParse(t *testing.T) {
