@@ -6,7 +6,6 @@ import (
 	"bufio"
 	"fmt"
 	"io"
-	"slices"
 	"strings"
 	"time"
 
@@ -48,20 +47,12 @@ const (
 	starWidth   = 40 // bcc's
 )
 
-// writer prints lines of at most reportWidth cells and remembers the first error.
-type writer struct {
-	b     *bufio.Writer
-	lines int
-	err   error
-}
+// writer collects lines of at most reportWidth cells.
+type writer struct{ lines []string }
 
 func (w *writer) line(format string, args ...any) {
 	s := fmt.Sprintf(format, args...)
-	s = widget.Clip(strings.TrimRight(s, " "), reportWidth)
-	w.lines++
-	if _, err := w.b.WriteString(s + "\n"); err != nil && w.err == nil {
-		w.err = err
-	}
+	w.lines = append(w.lines, widget.Clip(strings.TrimRight(s, " "), reportWidth))
 }
 
 // wrapped prints text over as many lines as it takes, each behind the indent.
@@ -97,27 +88,22 @@ func (w *writer) head(title string) {
 // Text writes the report as text: the part for a ticket, at most 60 lines of 100 columns, then
 // every pane in full unless r.Brief.
 func Text(out io.Writer, r Report) error {
-	w := &writer{b: bufio.NewWriter(out)}
-	w.wrapped("", verdict(r))
-	textHost(w, r)
-	textFindings(w, r)
-	textChecks(w, r)
-	textChecklist(w, r)
-	verify, quality := verifyLines(r), qualityLines(r)
-	textCause(w, r, ticketLines-w.lines-len(verify)-len(quality))
-	for _, l := range slices.Concat(verify, quality) {
-		w.line("%s", l)
-	}
+	lines := ticket(r)
 	if !r.Brief {
+		w := &writer{}
 		for _, p := range r.Panes {
 			textPane(w, p, r.Frame)
 		}
+		lines = append(lines, w.lines...)
 	}
-	if err := w.b.Flush(); err != nil && w.err == nil {
-		w.err = err
+	b := bufio.NewWriter(out)
+	for _, l := range lines {
+		if _, err := b.WriteString(l + "\n"); err != nil {
+			return fmt.Errorf("writing the report: %w", err)
+		}
 	}
-	if w.err != nil {
-		return fmt.Errorf("writing the report: %w", w.err)
+	if err := b.Flush(); err != nil {
+		return fmt.Errorf("writing the report: %w", err)
 	}
 	return nil
 }

@@ -3,7 +3,6 @@
 package panes
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"fmt"
@@ -33,11 +32,9 @@ func (p tabled) Table(Frame) Table             { return p.table }
 
 // printed is a pane in full, as lines.
 func printed(p Pane) []string {
-	var b bytes.Buffer
-	w := &writer{b: bufio.NewWriter(&b)}
+	w := &writer{}
 	textPane(w, p, Frame{})
-	w.b.Flush()
-	return strings.Split(strings.TrimSuffix(b.String(), "\n"), "\n")
+	return w.lines
 }
 
 func TestTextPane(t *testing.T) {
@@ -144,6 +141,49 @@ func TestTextBlocksHoldAll(t *testing.T) {
 		for i := 1; i < len(columns); i++ {
 			if seen[i] != 1 {
 				t.Errorf("width %d: column %d is printed %d times", width, i, seen[i])
+			}
+		}
+	}
+}
+
+// However much there is to say, it fits on the ticket, the worst first.
+func TestTicketIsBounded(t *testing.T) {
+	for _, n := range []int{0, 1, 3, 10, 40} {
+		for _, effects := range []bool{false, true} {
+			r := judgedReport()
+			r.Frame.Verdict, r.Healthy, r.Unchecked, r.Brief = nil, nil, nil, true
+			one := r.Frame.Now.Findings[0]
+			r.Frame.Now.Findings = nil
+			probes := map[collectors.ID][]collectors.Probe{}
+			for i := range n {
+				f := one
+				f.ID = fmt.Sprintf("cpu.finding%d", i)
+				f.Evidence = []string{strings.Repeat("a measured fact ", 12)}
+				if effects && i > 0 {
+					f.CausedBy = "cpu.finding0"
+				}
+				r.Frame.Now.Findings = append(r.Frame.Now.Findings, f)
+				r.Healthy = append(r.Healthy, Healthy{Resource: fmt.Sprint("resource ", i), Evidence: []string{"well"}})
+				r.Unchecked = append(r.Unchecked, Unchecked{fmt.Sprint("thing ", i), strings.Repeat("a reason ", 15), "a remedy"})
+				probes[collectors.ID(fmt.Sprint(i))] = []collectors.Probe{{Name: fmt.Sprint("probe", i), Reason: strings.Repeat("why ", 30) + fmt.Sprint(i)}}
+			}
+			snapshot := *r.Frame.Now.Snapshot
+			snapshot.Probes = probes
+			r.Frame.Now.Snapshot = &snapshot
+			var b bytes.Buffer
+			if err := Text(&b, r); err != nil {
+				t.Fatal(err)
+			}
+			if lines := strings.Count(b.String(), "\n"); lines > ticketLines {
+				t.Errorf("%d findings: the part for a ticket has %d lines, want at most %d:\n%s", n, lines, ticketLines, b.String())
+			}
+			for _, want := range []string{"cpu.finding0", "60 seconds", "quality", "to verify"} {
+				if n > 0 && !strings.Contains(b.String(), want) {
+					t.Errorf("%d findings: no %q in\n%s", n, want, b.String())
+				}
+			}
+			if want := "more"; n >= 10 && strings.Count(b.String(), want) < 3 {
+				t.Errorf("%d findings: what is left out is not counted:\n%s", n, b.String())
 			}
 		}
 	}

@@ -13,6 +13,38 @@ import (
 	"bpf60/triage"
 )
 
+// ticket is the part of the report that goes into a ticket. What has no room is counted: of the
+// findings the last, of what was not checked and of the remarks on quality a few lines each.
+func ticket(r Report) []string {
+	part := func(print func(*writer)) []string {
+		w := &writer{}
+		print(w)
+		return w.lines
+	}
+	const few = 7 // lines of a part that gives way, its title included
+	top := part(func(w *writer) { w.wrapped("", verdict(r)); textHost(w, r) })
+	list := part(func(w *writer) { textChecklist(w, r) })
+	verify := verifyLines(r)
+	checks := part(func(w *writer) { textChecks(w, r) })
+	quality := qualityLines(r)
+	room := ticketLines - len(top) - len(list) - len(verify)
+	findings := part(func(w *writer) { textFindings(w, r, max(room-min(len(checks), few)-min(len(quality), few), few)) })
+	room -= len(findings)
+	quality = atMost(quality, max(room-min(len(checks), few), few))
+	checks = atMost(checks, max(room-len(quality), 0))
+	room -= len(checks) + len(quality)
+	cause := part(func(w *writer) { textCause(w, r, room) })
+	return slices.Concat(top, findings, checks, list, cause, verify, quality)
+}
+
+// atMost is the first lines of a part, and how many more there are.
+func atMost(lines []string, n int) []string {
+	if len(lines) <= n || n < 1 {
+		return lines[:min(len(lines), max(n, 0))]
+	}
+	return append(slices.Clone(lines[:n-1]), fmt.Sprintf("  and %d more lines: bpf60 doctor says all", len(lines)-n+1))
+}
+
 // verdict is the one sentence that says it all.
 func verdict(r Report) string {
 	host := hostname(r.Frame)
@@ -87,32 +119,42 @@ func samples(f Frame) int {
 	return n
 }
 
-func textFindings(w *writer, r Report) {
+// textFindings prints as many findings as have room.
+func textFindings(w *writer, r Report, room int) {
 	w.head("findings")
 	list := listed(r.Frame)
 	if len(list) == 0 {
 		w.line("  %s", silence(r.Frame))
 	}
-	const most = 8 // of a ticket; the rest is counted
 	for i, l := range list {
-		if i == most {
-			w.line("  and %d more", len(list)-most)
-			break
+		one := &writer{}
+		textFinding(one, l)
+		last := 0 // the line that counts the others
+		if i < len(list)-1 {
+			last = 1
 		}
-		x := l.finding
-		indent := strings.Repeat("  ", l.depth)
-		over := ""
-		if l.gone {
-			over = " (over)"
+		if len(w.lines)+len(one.lines)+last > room {
+			w.line("  and %d more", len(list)-i)
+			return
 		}
-		w.line("  %s%s%s %s%s%s", indent, mark(x.Severity), x.ID, x.Title, x.Quality, over)
-		w.line("  %s     %s", indent, measured(x))
-		if len(x.Evidence) > 0 {
-			w.wrapped("  "+indent+"     ", strings.Join(x.Evidence, " · "))
-		}
-		if who := people("by", x.Culprits) + people("hits", x.Victims); who != "" {
-			w.wrapped("  "+indent+"     ", who)
-		}
+		w.lines = append(w.lines, one.lines...)
+	}
+}
+
+func textFinding(w *writer, l listedFinding) {
+	x := l.finding
+	indent := strings.Repeat("  ", l.depth)
+	over := ""
+	if l.gone {
+		over = " (over)"
+	}
+	w.line("  %s%s%s %s%s%s", indent, mark(x.Severity), x.ID, x.Title, x.Quality, over)
+	w.line("  %s     %s", indent, measured(x))
+	if len(x.Evidence) > 0 {
+		w.wrapped("  "+indent+"     ", strings.Join(x.Evidence, " · "))
+	}
+	if who := people("by", x.Culprits) + people("hits", x.Victims); who != "" {
+		w.wrapped("  "+indent+"     ", who)
 	}
 }
 
@@ -187,23 +229,23 @@ func textCause(w *writer, r Report, room int) {
 		return
 	}
 	t := r.Panes[i].Table(r.Frame)
-	begin := w.lines
 	w.head(t.Title)
 	if rows := t.Rows[:min(len(t.Rows), 4)]; len(rows) > 0 {
 		textBlocks(t.Columns, rows)[0].print(w, rows)
 	}
-	if waits, runs := causeLine(r.Frame, 4); pane == CPUPane && waits+runs != "" {
+	if waits, runs := causeLine(r.Frame, 4); pane == CPUPane && waits+runs != "" && room-len(w.lines) >= 2 {
 		w.line("  waits most  %s", waits)
 		w.line("  ran instead %s", runs)
 	}
+	const least = 9 // lines of a histogram that says something, the line below it included
 	for _, h := range t.Histograms {
-		if h.Now != nil && h.Now.Count() > 0 {
+		if h.Now != nil && h.Now.Count() > 0 && room-len(w.lines) >= least {
 			w.head(h.Title + ": " + histogramSummary(h))
-			textHistogram(w, h, room-(w.lines-begin)-3)
+			textHistogram(w, h, room-len(w.lines)-3)
 			break
 		}
 	}
-	if l := runqlatLine(r.Frame); pane == CPUPane && len(l.series) > 0 {
+	if l := runqlatLine(r.Frame); pane == CPUPane && len(l.series) > 0 && len(w.lines) < room {
 		w.line("  p99, last %d samples, 0-1µs to >1s: %s", len(l.series), widget.Spark(l.series, len(l.series), l.lo, l.hi))
 	}
 }
