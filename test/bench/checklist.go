@@ -83,10 +83,7 @@ func checklistAt(o options, n int, htop, atop string, limit float64) ([]row, err
 
 	const presses = 50
 	begun := pressureNow()
-	took, err := keyTimes(o.path, presses, "3", "1")
-	if err != nil {
-		took, err = keyTimes(o.path, presses, "2", "1")
-	}
+	took, err := keys(o.path, false, presses, "2", "1")
 	if err != nil {
 		return nil, err
 	}

@@ -36,6 +36,7 @@ type part struct {
 func parts() []part {
 	return []part{
 		{"screen", screenRows},
+		{"keys", keyRows},
 		{"self", selfRows},
 		{"checklist", checklistRows},
 		{"slowdown", slowdownRows},
@@ -45,7 +46,7 @@ func parts() []part {
 }
 
 func main() {
-	for arg, begin := range map[string]func([]string) error{stormArg: stormMain, workArg: workMain} {
+	for arg, begin := range map[string]func([]string) error{stormArg: stormMain, workArg: workMain, echoArg: echoMain} {
 		if len(os.Args) < 2 || os.Args[1] != arg {
 			continue
 		}
