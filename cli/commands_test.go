@@ -102,10 +102,10 @@ func TestQuietCommands(t *testing.T) {
 func TestReport(t *testing.T) {
 	base := []string{"report", "--for", "200ms", "--interval", "100ms"}
 	for args, want := range map[string]string{
-		"--format json --brief cpu": "report format=json brief=true panes=[cpu] some=true looks=true\n",
-		"overview":                  "report format=text brief=false panes=[overview] some=true looks=false\n",
-		"--brief":                   "report format=text brief=true panes=[] some=true looks=false\n",
-		"":                          "report format=text brief=false panes=[] some=true looks=true\n",
+		"--format json --brief cpu": "report format=json brief=true panes=[cpu] some=true holds=[cpu]\n",
+		"overview":                  "report format=text brief=false panes=[overview] some=true holds=[overview]\n",
+		"--brief":                   "report format=text brief=true panes=[] some=true holds=[]\n",
+		"":                          "report format=text brief=false panes=[] some=true holds=[overview cpu]\n",
 	} {
 		t.Run("stdout "+args, func(t *testing.T) {
 			got := finish(t, program(t, "idle", append(slices.Clone(base), strings.Fields(args)...)...))

@@ -44,20 +44,18 @@ func newMeasurement(o options) *measurement {
 			on = append(on, collectors.Want{ID: collectors.WakeID})
 		}
 	}
-	if o.Wide {
-		on = append(on, collectors.Want{ID: collectors.WakeID})
-	}
-	m.runner = collectors.NewRunner(collectors.RunnerConfig{
-		Interval:   o.Interval,
-		Collectors: collectors.All(m.kernel, collectors.NewFS(""), off),
-	})
-	if o.Look != nil {
-		for _, p := range panes.All() {
-			if o.Look(string(p.Info().ID)) {
-				on = append(on, p.Wants(panes.Scope{})...)
-			}
+	every := collectors.All(m.kernel, collectors.NewFS(""), off)
+	for _, c := range every {
+		if meta := c.Meta(); o.Wide && meta.OnDemand {
+			on = append(on, collectors.Want{ID: meta.ID})
 		}
 	}
+	for _, p := range panes.All() { // nobody looks while a report measures
+		if slices.Contains(o.Hold, string(p.Info().ID)) {
+			on = append(on, p.Wants(panes.Scope{})...)
+		}
+	}
+	m.runner = collectors.NewRunner(collectors.RunnerConfig{Interval: o.Interval, Collectors: every})
 	m.runner.Want("options", on)
 	rules := triage.All()
 	m.rules = len(rules)
@@ -121,7 +119,10 @@ func (m *measurement) Probes() []collectors.Probe {
 func (m *measurement) Report(w io.Writer, r reportRequest) error {
 	f := m.frame()
 	f.Span = r.Ended.Sub(r.Started) + time.Second // the whole run
-	all := slices.DeleteFunc(panes.All(), func(p panes.Pane) bool { return !r.wants(string(p.Info().ID)) })
+	all := panes.All()
+	if len(r.Panes) > 0 {
+		all = slices.DeleteFunc(all, func(p panes.Pane) bool { return !slices.Contains(r.Panes, string(p.Info().ID)) })
+	}
 	report := panes.Report{
 		Frame: f, Panes: all, Version: r.Version, Started: r.Started,
 		Duration: r.Ended.Sub(r.Started), Interval: m.o.Interval, Brief: r.Brief,

@@ -30,9 +30,9 @@ type options struct {
 	Mouse    bool
 	Keys     map[string][]string
 
-	Wide     bool                   // start the probes that wait for somebody to look, too
-	Look     func(pane string) bool // panes that a report will print in full: what they wait for is measured; nil: none
-	Warnings []string               // of the configuration, one line each
+	Wide     bool     // start the probes that wait for somebody to look, too
+	Hold     []string // panes whose probes are held from the start: those of a report
+	Warnings []string // of the configuration, one line each
 }
 
 func defaults() options {

@@ -46,8 +46,11 @@ the panes, of which the named ones. Ctrl+c ends it early with the report of the 
 				return usagef("--for %v is shorter than the interval of %v", span, o.Interval)
 			}
 			request.Panes = args
-			if !request.Brief || request.Format == "json" { // a brief text prints no pane
-				o.Look = request.wants
+			if o.Hold = args; len(args) == 0 {
+				o.Hold = c.parts.panes
+			}
+			if request.Brief && request.Format == "text" {
+				o.Hold = nil // no pane is printed
 			}
 			return c.measure(o, span, output, request)
 		},

@@ -5,7 +5,6 @@ package cli
 import (
 	"context"
 	"io"
-	"slices"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -66,11 +65,6 @@ type reportRequest struct {
 	Version string
 	Started time.Time // wall clock
 	Ended   time.Time // wall clock
-}
-
-// wants says whether a pane is part of the report.
-func (r reportRequest) wants(pane string) bool {
-	return len(r.Panes) == 0 || slices.Contains(r.Panes, pane)
 }
 
 // formats are the formats of a report.
