@@ -26,6 +26,12 @@ func (s *Snapshot) Size() int {
 	if s.Self != nil {
 		n += allocSize(unsafe.Sizeof(*s.Self))
 	}
+	if s.Memory != nil {
+		n += s.Memory.size()
+	}
+	if s.Slab != nil {
+		n += s.Slab.size()
+	}
 	return n
 }
 
@@ -55,14 +61,22 @@ func (p *ProcInfo) Size() int {
 	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.Bytes())))
 }
 
-// WithoutRows returns s, or a copy of s whose sample of tasks has lost its rows.
+// WithoutRows returns s, or a copy of s whose samples of tasks and slab caches have lost their rows.
 func (s *Snapshot) WithoutRows() *Snapshot {
-	if s.Tasks == nil || s.Tasks.Rows == nil {
+	tasks := s.Tasks != nil && s.Tasks.Rows != nil
+	slab := s.Slab != nil && s.Slab.Caches != nil
+	if !tasks && !slab {
 		return s
 	}
-	c, t := *s, *s.Tasks
-	t.Rows = nil
-	c.Tasks = &t
+	c := *s
+	if tasks {
+		t := *s.Tasks
+		t.Rows = nil
+		c.Tasks = &t
+	}
+	if slab {
+		c.Slab = s.Slab.withoutRows()
+	}
 	return &c
 }
 

@@ -27,6 +27,9 @@ type Snapshot struct {
 	Wake  *Wake
 	Tasks *Tasks
 	Self  *Self
+
+	Memory *Memory
+	Slab   *Slab
 }
 
 // ProbeRows lists the rows of all collectors, by collector and in its order.
