@@ -33,34 +33,37 @@ func limitsTable(f Frame) Table {
 	info := &m.Info
 	if used, ok := info.Get(collectors.MemCommittedAS); ok {
 		limit, _ := info.Get(collectors.MemCommitLimit)
-		name, enforced := "commit: promised to processes", m.Rare != nil && m.Rare.Overcommit.Known && m.Rare.Overcommit.N == 2
+		name, enforced := "commit, promised to processes", m.Rare != nil && m.Rare.Overcommit.Known && m.Rare.Overcommit.N == 2
 		if !enforced {
-			name = "commit (no limit: vm.overcommit_memory is not 2)"
+			name = "commit; nothing enforces this limit"
 		}
 		t.limit("commit", name, used, limit)
 	}
 	if dirty, ok := info.Get(collectors.MemDirty); ok && m.DirtyLimit > 0 {
-		t.limit("dirty", "dirty and being written, writers wait at the limit", dirty+info.N[collectors.MemWriteback], m.DirtyLimit)
+		t.limit("dirty", "dirty; writers wait at the limit", dirty+info.N[collectors.MemWriteback], m.DirtyLimit)
 	}
 	for _, s := range m.Swaps {
 		kind := "partition"
 		switch {
 		case strings.HasPrefix(s.Name.Bytes(), "/dev/zram"):
-			kind = "zram: compressed memory"
+			kind = "zram"
 		case s.File:
 			kind = "file"
 		}
-		t.limit("swap "+s.Name.Bytes(), fmt.Sprintf("swap %s (%s, priority %d)", collectors.Clean(s.Name), kind, s.Priority), s.Used, s.Size)
+		t.limit("swap "+clean(s.Name), fmt.Sprintf("swap %s, %s, priority %d", collectors.Clean(s.Name), kind, s.Priority), s.Used, s.Size)
 	}
 	if m.Rare == nil {
 		return t
 	}
 	for _, h := range m.Rare.HugePages {
-		name := fmt.Sprintf("huge pages of %s, %d reserved, %d surplus", widget.Bytes(h.Size), h.Reserved, h.Surplus)
+		if h.Total == 0 {
+			continue
+		}
+		name := fmt.Sprintf("huge pages %s, %d rsvd, %d surplus", widget.Bytes(h.Size), h.Reserved, h.Surplus)
 		t.count("huge "+widget.Bytes(h.Size), name, collectors.TableGauge{N: less(h.Total, h.Free), Known: true}, collectors.TableGauge{N: h.Free, Known: true}, collectors.TableGauge{N: h.Total, Known: true})
 	}
 	for _, n := range m.Rare.Nodes {
-		t.limit(fmt.Sprintf("node %d", n.Node), fmt.Sprintf("NUMA node %d: %s files, %s anonymous", n.Node, widget.Bytes(n.File), widget.Bytes(n.Anon)), less(n.Total, n.Free), n.Total)
+		t.limit(fmt.Sprintf("node %d", n.Node), fmt.Sprintf("node %d: %s files, %s anonymous", n.Node, widget.Bytes(n.File), widget.Bytes(n.Anon)), less(n.Total, n.Free), n.Total)
 	}
 	if note := ownLimitNote(m); note != "" {
 		t.Notes = append(t.Notes, note)
@@ -77,12 +80,12 @@ func sarTables(t *Table, k *collectors.KernelTables, rare *collectors.MemoryRare
 	if rare == nil {
 		rare = &collectors.MemoryRare{}
 	}
-	t.count("dentries", "names in the cache; FREE is dentunusd", used(k.Dentries, k.Unused), k.Unused, none)
-	t.count("negative", "of the unused, names that do not exist", k.Negative, none, none)
+	t.count("dentries", "dentries; FREE is dentunusd", used(k.Dentries, k.Unused), k.Unused, none)
+	t.count("negative", "dentries of names that do not exist", k.Negative, none, none)
 	t.count("inodes", "inodes; USED is inode-nr", used(k.Inodes, k.InodeFree), k.InodeFree, none)
-	t.count("files", "open files, file-nr against fs.file-max", k.Files, none, k.FilesMax)
-	t.count("ptys", "terminals, pty-nr against kernel.pty.max", k.PTYs, none, rare.PTYsMax)
-	t.count("aio", "asynchronous I/O, fs.aio-nr against its maximum", rare.AIO, none, rare.AIOMax)
+	t.count("files", "open files, file-nr of fs.file-max", k.Files, none, k.FilesMax)
+	t.count("ptys", "terminals, pty-nr of kernel.pty.max", k.PTYs, none, rare.PTYsMax)
+	t.count("aio", "async I/O, aio-nr of fs.aio-max-nr", rare.AIO, none, rare.AIOMax)
 }
 
 // count adds a line of things that are counted.

@@ -31,12 +31,9 @@ func freeLine(f Frame) line {
 	} else {
 		l.parts = append(l.parts, swap)
 	}
-	psi := "psi m -"
-	if some, full := memoryStall(f); !math.IsNaN(some) {
-		psi = fmt.Sprintf("psi m %.0f %%", 100*some)
-		if full >= 0.005 {
-			psi += fmt.Sprintf(", all %.0f %%", 100*full)
-		}
+	psi := "psi m-"
+	if some, _ := memoryStall(f); !math.IsNaN(some) {
+		psi = fmt.Sprintf("psi m%.0f", 100*some) // as the header has it
 	} else if h := newest(f, hostOf); h != nil && h.PSI.Err != "" {
 		l.why = "psi: " + h.PSI.Err
 	}

@@ -16,17 +16,17 @@ import (
 
 // slabPage is everything about one slab cache: how many objects it holds and held.
 type slabPage struct {
-	name collectors.Raw
+	name string // cleaned: what the row was called
 	list list
 }
 
 func newSlabPage(name string) *slabPage {
-	return &slabPage{name: collectors.RawString(name), list: newList("")}
+	return &slabPage{name: name, list: newList("")}
 }
 
 // Info implements Pane.
 func (p *slabPage) Info() Info {
-	return Info{ID: "slab", Title: "slab " + widget.Clip(clean(p.name), 40), Short: "slab", Help: "memory"}
+	return Info{ID: "slab", Title: "slab " + widget.Clip(p.name, 40), Short: "slab", Help: "memory"}
 }
 
 // Wants implements Pane.
@@ -53,7 +53,7 @@ func (p *slabPage) Update(msg tea.Msg) tea.Cmd {
 
 // find is the cache in a sample, nil where it is not.
 func (p *slabPage) find(s *collectors.Slab) *collectors.SlabCache {
-	i := slices.IndexFunc(s.Caches, func(c collectors.SlabCache) bool { return c.Name == p.name })
+	i := slices.IndexFunc(s.Caches, func(c collectors.SlabCache) bool { return clean(c.Name) == p.name })
 	if i < 0 {
 		return nil
 	}
@@ -62,7 +62,7 @@ func (p *slabPage) find(s *collectors.Slab) *collectors.SlabCache {
 
 // Table implements Pane: a row a reading, the newest first.
 func (p *slabPage) Table(f Frame) Table {
-	t := Table{Title: "slab " + clean(p.name), Columns: []Column{
+	t := Table{Title: "slab " + p.name, Columns: []Column{
 		{ID: "ago", Title: "ago", Unit: "s", Width: 5},
 		{ID: "OBJS", Title: "OBJS", Width: 10},
 		{ID: "ACTIVE", Title: "ACTIVE", Width: 10},
@@ -94,7 +94,11 @@ func (p *slabPage) Table(f Frame) Table {
 		}})
 	}
 	if first == nil {
-		t.Notes = append(t.Notes, clean(p.name)+" holds no object in any reading that is kept")
+		if why, remedy := whyNot(f, collectors.SlabID, "slabtop"); slabOver(f) == nil {
+			t.Notes = append(t.Notes, note("slabtop", why, remedy))
+		} else {
+			t.Notes = append(t.Notes, p.name+" holds no object in any reading that is kept")
+		}
 		return t
 	}
 	t.Facts = []Fact{

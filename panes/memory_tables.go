@@ -5,6 +5,7 @@ package panes
 import (
 	"fmt"
 	"math"
+	"strings"
 	"time"
 
 	"bpf60/collectors"
@@ -41,7 +42,7 @@ func slabTable(f Frame) Table {
 		if c.Objects > 0 {
 			use = Number(100 * float64(c.Active) / float64(c.Objects))
 		}
-		t.Rows = append(t.Rows, Row{ID: c.Name.Bytes(), Cells: []Cell{
+		t.Rows = append(t.Rows, Row{ID: clean(c.Name), Cells: []Cell{
 			Number(float64(c.Objects)), Number(float64(c.Active)), use, Number(float64(c.ObjSize)), Number(float64(c.Slabs)),
 			Number(float64(c.PerSlab)), Number(float64(c.Bytes) / 1024), slabGrowth(c.Grown, s.Span), Name(collectors.Clean(c.Name)),
 		}})
@@ -64,6 +65,7 @@ func slabGrowth(bytes int64, span collectors.Span) Cell {
 type memoryPart struct {
 	id, title string
 	group     partGroup
+	optional  bool // not listed where there is none of it
 	of        func(*collectors.Memory) (uint64, bool)
 }
 
@@ -101,22 +103,28 @@ func meminfoField(fields ...collectors.MemField) func(*collectors.Memory) (uint6
 // memoryParts divide the total. The kernel's counters overlap: shared memory is inside Cached, and
 // stacks lie in vmalloc space (CONFIG_VMAP_STACK), so they are taken out there.
 func memoryParts() []memoryPart {
+	always := func(id, title string, g partGroup, of func(*collectors.Memory) (uint64, bool)) memoryPart {
+		return memoryPart{id, title, g, false, of}
+	}
+	some := func(id, title string, g partGroup, of func(*collectors.Memory) (uint64, bool)) memoryPart {
+		return memoryPart{id, title, g, true, of}
+	}
 	return []memoryPart{
-		{"anon", "anonymous memory of processes", forApps, meminfoField(collectors.MemAnonPages)},
-		{"shmem", "tmpfs and shared memory", forApps, meminfoField(collectors.MemShmem)},
-		{"hugetlb", "pool of huge pages, used or not", forApps, hugetlb},
-		{"slab_unreclaim", "kernel objects that stay", forKernel, meminfoField(collectors.MemSUnreclaim)},
-		{"stacks", "kernel stacks of threads", forKernel, meminfoField(collectors.MemKernelStack)},
-		{"pagetables", "page tables", forKernel, meminfoField(collectors.MemPageTables, collectors.MemSecPageTables)},
-		{"percpu", "per-CPU data of the kernel", forKernel, meminfoField(collectors.MemPercpu)},
-		{"vmalloc", "vmalloc: modules, BPF, large tables", forKernel, vmalloc},
-		{"compressed", "swap held compressed: zram, zswap", forKernel, compressed},
-		{"balloon", "given back to the hypervisor", forKernel, meminfoField(collectors.MemBalloon)},
-		{"corrupted", "taken out as broken (HardwareCorrupted)", forKernel, meminfoField(collectors.MemHardwareCorrupted)},
-		{"unaccounted", "no counter: drivers, GPU, ZFS, free lists of CPUs", forNobody, unaccounted},
-		{"filecache", "page cache and buffers", forCache, fileCache},
-		{"slab_reclaim", "kernel objects that can go: names, inodes", forCache, meminfoField(collectors.MemSReclaimable)},
-		{"memfree", "free", notUsed, meminfoField(collectors.MemFree)},
+		always("anon", "anonymous memory of processes", forApps, meminfoField(collectors.MemAnonPages)),
+		always("shmem", "tmpfs and shared memory", forApps, meminfoField(collectors.MemShmem)),
+		some("hugetlb", "pool of huge pages, used or not", forApps, hugetlb),
+		always("slab_unreclaim", "kernel objects that stay", forKernel, meminfoField(collectors.MemSUnreclaim)),
+		always("stacks", "kernel stacks of threads", forKernel, meminfoField(collectors.MemKernelStack)),
+		always("pagetables", "page tables", forKernel, meminfoField(collectors.MemPageTables, collectors.MemSecPageTables)),
+		some("percpu", "per-CPU data of the kernel", forKernel, meminfoField(collectors.MemPercpu)),
+		some("vmalloc", "vmalloc: modules, BPF, large tables", forKernel, vmalloc),
+		some("compressed", "swap held compressed: zram, zswap", forKernel, compressed),
+		some("balloon", "given back to the hypervisor", forKernel, meminfoField(collectors.MemBalloon)),
+		some("corrupted", "taken out as broken (HardwareCorrupted)", forKernel, meminfoField(collectors.MemHardwareCorrupted)),
+		always("unaccounted", "no counter: drivers, GPU, ZFS, free lists of CPUs", forNobody, unaccounted),
+		always("filecache", "page cache and buffers", forCache, fileCache),
+		always("slab_reclaim", "kernel objects that can go: names, inodes", forCache, meminfoField(collectors.MemSReclaimable)),
+		always("memfree", "free", notUsed, meminfoField(collectors.MemFree)),
 	}
 }
 
@@ -144,13 +152,8 @@ func fileCache(m *collectors.Memory) (uint64, bool) {
 	return less(n, m.Info.N[collectors.MemShmem]), ok
 }
 
-// unaccounted is the rest. It is not known where one of the large parts is not.
+// unaccounted is the rest of the total.
 func unaccounted(m *collectors.Memory) (uint64, bool) {
-	for _, f := range []collectors.MemField{collectors.MemAnonPages, collectors.MemCached, collectors.MemSReclaimable, collectors.MemSUnreclaim, collectors.MemFree} {
-		if _, ok := m.Info.Get(f); !ok {
-			return 0, false
-		}
-	}
 	rest := m.Info.N[collectors.MemTotal]
 	for _, p := range memoryParts() {
 		if p.group != forNobody {
@@ -192,9 +195,14 @@ func whereTable(f Frame) Table {
 		}
 		t.Rows = append(t.Rows, Row{ID: "part " + id, Cells: cells})
 	}
+	var unknown []string
 	for _, p := range memoryParts() {
-		if n, ok := p.of(m); n == 0 && (!ok || p.group == forKernel) && p.group != forNobody {
-			continue // nothing of it here, or this kernel does not know it
+		n, ok := p.of(m)
+		if n == 0 && p.optional {
+			continue
+		}
+		if !ok {
+			unknown = append(unknown, p.id)
 		}
 		row(p.id, p.title, p.of)
 	}
@@ -217,6 +225,9 @@ func whereTable(f Frame) Table {
 		if _, ok := m.Info.Get(x.field); ok {
 			row(x.id, x.title, meminfoField(x.field))
 		}
+	}
+	if unknown != nil {
+		t.Notes = append(t.Notes, "not printed here, so in what has no counter: "+strings.Join(unknown, ", "))
 	}
 	if m.Rare != nil && m.Rare.ARC.Known {
 		t.Notes = append(t.Notes, fmt.Sprintf("ZFS holds %s in its ARC: it gives way, yet counts as used and unaccounted", widget.Bytes(m.Rare.ARC.N)))

@@ -78,18 +78,21 @@ func memoryLines(f Frame, c Canvas) []string {
 		if s != nil {
 			end -= memorySpark + 1
 		}
-		l := widget.NewLine(end).Skip(1).Put(c.Theme.Dim, fmt.Sprintf("%-8s", name))
+		l := widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, name)
+		at := 9
 		for i := 0; i+1 < len(values); i += 2 {
-			if l.Left() < 2+widget.Width(values[i])+1+widget.Width(values[i+1]) {
+			if at+2+widget.Width(values[i])+widget.Width(values[i+1]) > end {
 				break
 			}
-			l.Skip(1).Put(c.Theme.Dim, values[i]).Skip(1).Plain(fmt.Sprintf("%-5s", values[i+1]))
+			l.To(at+1).Put(c.Theme.Dim, values[i]).Skip(1)
+			at = l.Width() + 5 // a number that changes does not move the rest
+			l.Plain(values[i+1])
+			at = max(at, l.Width())
 		}
-		text := l.String()
 		if s != nil {
-			text = widget.NewLine(c.Width).Raw(text, l.Width()).To(end+1).Put(c.Theme.Accent, widget.Spark(s, memorySpark, 0, most(s))).String()
+			l.To(end+1).Put(c.Theme.Accent, widget.Spark(s, memorySpark, 0, most(s)))
 		}
-		lines = append(lines, text)
+		lines = append(lines, l.String())
 	}
 	rate := func(events ...collectors.VMEvent) string { return memShort(rateOf(f, m, events...)) }
 	row("reclaim", []string{
@@ -98,8 +101,8 @@ func memoryLines(f Frame, c Canvas) []string {
 		"throttled/s", rate(collectors.VMThrottled), "shrunk/s", rate(collectors.VMSlabsScanned),
 	}, eventSeries(f, memorySpark, collectors.VMScanKswapd, collectors.VMScanDirect, collectors.VMScanOther))
 	row("faults", []string{
-		"fault/s", rate(collectors.VMFault), "majflt/s", rate(collectors.VMMajorFault), "refault file/s", rate(collectors.VMRefaultFile),
-		"anon/s", rate(collectors.VMRefaultAnon), "thp/s", rate(collectors.VMTHPFault), "thp fail/s", rate(collectors.VMTHPFallback),
+		"fault/s", rate(collectors.VMFault), "majflt/s", rate(collectors.VMMajorFault), "refault/s", rate(collectors.VMRefaultFile, collectors.VMRefaultAnon),
+		"thp/s", rate(collectors.VMTHPFault), "thp fail/s", rate(collectors.VMTHPFallback),
 		"numa miss/s", rate(collectors.VMNUMAMiss),
 	}, eventSeries(f, memorySpark, collectors.VMFault))
 	row("pages", pageValues(m), nil)
@@ -123,9 +126,10 @@ func pageValues(m *collectors.Memory) []string {
 	if m.DirtyLimit > 0 {
 		dirty += " of " + widget.Bytes(m.DirtyLimit)
 	}
-	commit := bytes(collectors.MemCommittedAS) + " of " + bytes(collectors.MemCommitLimit)
-	if m.Rare != nil && m.Rare.Overcommit.Known && m.Rare.Overcommit.N != 2 {
-		commit += "*" // a limit that nothing enforces
+	commit, whole := bytes(collectors.MemCommittedAS), m.Info.N[collectors.MemTotal]+m.Info.N[collectors.MemSwapTotal]
+	percent := "-"
+	if n, ok := m.Info.Get(collectors.MemCommittedAS); ok {
+		percent = fmt.Sprintf("%.1f", memPercent(n, whole))
 	}
 	huge := "-"
 	if n, ok := m.Info.Get(collectors.MemHugePagesTotal); ok {
@@ -134,7 +138,7 @@ func pageValues(m *collectors.Memory) []string {
 			huge = fmt.Sprintf("%d of %d", less(n, m.Info.N[collectors.MemHugePagesFree]), n)
 		}
 	}
-	out := []string{"dirty", dirty, "writeback", bytes(collectors.MemWriteback), "commit", commit, "huge", huge}
+	out := []string{"dirty", dirty, "writeback", bytes(collectors.MemWriteback), "commit", commit, "%commit", percent, "huge", huge}
 	if n, ok := compressed(m); ok && n > 0 {
 		out = append(out, "zram/zswap", widget.Bytes(n))
 	}
@@ -143,7 +147,7 @@ func pageValues(m *collectors.Memory) []string {
 
 // freeLines is free -m -w with vmstat's si and so in the line of the swap.
 func freeLines(f Frame, c Canvas, m *collectors.Memory) []string {
-	const name, width, last = 6, 8, 9
+	const name, width, narrow, last = 6, 8, 7, 9 // 69 cells
 	info := &m.Info
 	values := []Cell{
 		memCell(info, collectors.MemTotal), inMiB(info.Used()), memCell(info, collectors.MemFree), memCell(info, collectors.MemShmem),
@@ -155,7 +159,10 @@ func freeLines(f Frame, c Canvas, m *collectors.Memory) []string {
 	end := name
 	for i, col := range freeColumns() {
 		w := width
-		if i == len(values)-1 {
+		switch i {
+		case 3:
+			w = narrow
+		case len(values) - 1:
 			w = last
 		}
 		end += w + 1
@@ -209,21 +216,20 @@ func memCount(c Cell) string {
 	return "-"
 }
 
-// smallMemory is the same on three lines of forty cells.
+// smallMemory is the same on two lines of forty cells.
 func smallMemory(f Frame, c Canvas) []string {
 	m := memoryOver(f)
 	if m == nil {
 		return nil
 	}
 	si, so := pagesRate(m, collectors.VMSwapIn), pagesRate(m, collectors.VMSwapOut)
-	avail := widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, "avail ").Plain(widget.Bytes(m.Info.Available())).
-		Put(c.Theme.Dim, " of ").Plain(widget.Bytes(m.Info.N[collectors.MemTotal]))
-	avail.To(c.Width-memorySpark).Put(c.Theme.Accent, widget.Spark(availableSeries(f, memorySpark), memorySpark, 0, float64(m.Info.N[collectors.MemTotal])))
-	swap := widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, "swap ").Plain(widget.Bytes(m.Info.SwapUsed())).
-		Put(c.Theme.Dim, "  si ").Plain(swapRate(si)).Put(c.Theme.Dim, " so ").Plain(swapRate(so)).Put(c.Theme.Dim, " KiB/s")
-	scan := widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, "pgscand/s ").Plain(memShort(rateOf(f, m, collectors.VMScanDirect))).
+	size := widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, "avail ").Plain(widget.Bytes(m.Info.Available())).
+		Put(c.Theme.Dim, " of ").Plain(widget.Bytes(m.Info.N[collectors.MemTotal])).
+		Put(c.Theme.Dim, "  swap ").Plain(widget.Bytes(m.Info.SwapUsed()))
+	flow := widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, "si ").Plain(swapRate(si)).Put(c.Theme.Dim, " so ").Plain(swapRate(so)).
+		Put(c.Theme.Dim, "  pgscand/s ").Plain(memShort(rateOf(f, m, collectors.VMScanDirect))).
 		Put(c.Theme.Dim, "  stalls/s ").Plain(memShort(rateOf(f, m, collectors.VMAllocStall)))
-	return []string{avail.String(), swap.String(), scan.String()}
+	return []string{size.String(), flow.String()}
 }
 
 // memoryBar divides the total: what processes hold, the kernel, what nobody accounts for, what can
@@ -321,16 +327,21 @@ func (p *Memory) panels(f Frame, c Canvas, height int) []string {
 	left, right := c, c
 	left.Width = (c.Width - 2) / 2
 	right.Width = c.Width - left.Width - 2
-	var others []string
+	var side []memoryView
+	var need []int
 	for v := range memoryViews {
-		if v == p.view {
-			continue
+		if v != p.view {
+			t := p.listed(f, v)
+			side, need = append(side, v), append(need, len(t.Rows)+len(t.Notes)+2)
 		}
-		room := height / 2
-		if len(others) > 0 {
-			room = height - len(others)
-		}
-		others = append(others, p.listLines(f, right, v, room, false)...)
+	}
+	if need[0]+need[1] > height {
+		need[0] = max(height-need[1], height/2)
+		need[1] = height - need[0]
+	}
+	var others []string
+	for i, v := range side {
+		others = append(others, p.listLines(f, right, v, need[i], false)...)
 	}
 	return widget.Join(p.listLines(f, left, p.view, height, true), left.Width, others, 2)
 }
@@ -350,7 +361,11 @@ func (p *Memory) listLines(f Frame, c Canvas, v memoryView, height int, cursor b
 	}
 	lines := []string{widget.Title(c.Theme, c.Width, title...)}
 	if v == showSlab && len(t.Rows) == 0 {
-		return append(lines, missingPart(f, c, collectors.SlabID, "slabtop", "the kernel's caches")...)[:min(height, 4)]
+		lines = append(lines, missingPart(f, c, collectors.SlabID, "slabtop", "slabtop")...)
+		if rest := height - len(lines); cursor && c.Width < wideWidth && rest >= 5 && newest(f, memoryOf) != nil {
+			lines = append(lines, p.listLines(f, c, showWhere, rest, false)...)
+		}
+		return lines[:min(len(lines), height)]
 	}
 	notes := t.Notes[:min(len(t.Notes), max(height-6, 0))]
 	room := height - 1 - len(notes)

@@ -70,9 +70,10 @@ func fits(t *testing.T, out string, width, height int) {
 func states() map[string][]string {
 	return map[string][]string{
 		"overview":        {"1"},
-		"overview vmstat": {"1", "G", "k", "k"},
-		"overview mpstat": {"1", "G", "k"},
-		"overview runq":   {"1", "G"},
+		"overview vmstat": {"1", "row vmstat"},
+		"overview mpstat": {"1", "row mpstat"},
+		"overview runq":   {"1", "row runqlat"},
+		"overview free":   {"1", "row free"},
 		"cpu":             {"2"},
 		"cpu percentiles": {"2", "v"},
 		"cpu heat map":    {"2", "v", "v"},
@@ -80,12 +81,21 @@ func states() map[string][]string {
 		"cpu by cause":    {"2", "i", "i"},
 		"cpu page":        {"2", "j", "j", "enter"},
 		"help":            {"2", "?"},
+		"memory":          {"4"},
+		"memory where":    {"4", "v"},
+		"memory limits":   {"4", "v", "v"},
+		"memory cache":    {"4", "j", "enter"},
 	}
 }
 
-// press sends keys and runs what they ask for, as Bubble Tea does.
+// press sends keys and runs what they ask for, as Bubble Tea does. "row x" puts the cursor on row x
+// of the pane that is shown.
 func press(r *Root, keys ...string) {
 	for _, k := range keys {
+		if row, ok := strings.CutPrefix(k, "row "); ok {
+			run(r, func() tea.Msg { return GoMsg{r.top().Info().ID, row} })
+			continue
+		}
 		run(r, func() tea.Msg { return keyMsg(k) })
 	}
 }
