@@ -73,8 +73,12 @@ func memoryLines(f Frame, c Canvas) []string {
 	}
 	lines := freeLines(f, c, m)
 	lines = append(lines, memoryBar(c, m))
+	graphs := c.Width >= wideWidth && c.Height >= wideHeight // they say the same at full length
 	row := func(name string, values []string, s []float64) {
 		end := c.Width
+		if graphs {
+			s = nil
+		}
 		if s != nil {
 			end -= memorySpark + 1
 		}
@@ -184,6 +188,9 @@ func freeLines(f Frame, c Canvas, m *collectors.Memory) []string {
 	}
 	si, so := pagesRate(m, collectors.VMSwapIn), pagesRate(m, collectors.VMSwapOut)
 	swap.Skip(3).Put(c.Theme.Dim, "si ").Plain(fmt.Sprintf("%-6s", swapRate(si))).Put(c.Theme.Dim, " so ").Plain(fmt.Sprintf("%-6s", swapRate(so))).Put(c.Theme.Dim, " KiB/s")
+	if c.Width >= wideWidth && c.Height >= wideHeight {
+		return []string{head.String(), mem.String(), swap.String()}
+	}
 	at := c.Width - memorySpark
 	total := float64(info.N[collectors.MemTotal])
 	mem.To(at).Put(c.Theme.Accent, widget.Spark(availableSeries(f, memorySpark), memorySpark, 0, total))
