@@ -154,20 +154,20 @@ func memoryFacts(f Frame) []Fact {
 	if m == nil {
 		why, _ := whyNot(f, collectors.MemoryID, "meminfo")
 		for _, id := range []string{"total", "used", "free", "available"} {
-			add(id, "memory "+id, "MiB", 0, Missing(why))
+			add(id, "memory "+id, "MiB", 1, Missing(why))
 		}
 	} else {
 		info := &m.Info
 		known := func(field collectors.MemField) Cell { return memCell(info, field) }
-		add("total", "memory", "MiB", 0, known(collectors.MemTotal))
-		add("used", "total less available", "MiB", 0, inMiB(info.Used()))
-		add("free", "of no use to anybody", "MiB", 0, known(collectors.MemFree))
-		add("shared", "tmpfs and shared memory", "MiB", 0, known(collectors.MemShmem))
-		add("buffers", "cache of block devices", "MiB", 0, known(collectors.MemBuffers))
-		add("cache", "page cache and reclaimable slab", "MiB", 0, inMiB(info.Cache()))
-		add("available", "can be had without swapping", "MiB", 0, inMiB(info.Available()))
-		add("swap_total", "swap", "MiB", 0, known(collectors.MemSwapTotal))
-		add("swpd", "swap in use", "MiB", 0, inMiB(info.SwapUsed()))
+		add("total", "memory", "MiB", 1, known(collectors.MemTotal))
+		add("used", "total less available", "MiB", 1, inMiB(info.Used()))
+		add("free", "of no use to anybody", "MiB", 1, known(collectors.MemFree))
+		add("shared", "tmpfs and shared memory", "MiB", 1, known(collectors.MemShmem))
+		add("buffers", "cache of block devices", "MiB", 1, known(collectors.MemBuffers))
+		add("cache", "page cache and reclaimable slab", "MiB", 1, inMiB(info.Cache()))
+		add("available", "can be had without swapping", "MiB", 1, inMiB(info.Available()))
+		add("swap_total", "swap", "MiB", 1, known(collectors.MemSwapTotal))
+		add("swpd", "swap in use", "MiB", 1, inMiB(info.SwapUsed()))
 		add("si", "read from swap", "KiB/s", 1, pagesRate(m, collectors.VMSwapIn))
 		add("so", "written to swap", "KiB/s", 1, pagesRate(m, collectors.VMSwapOut))
 		for _, x := range memoryRates() {
@@ -175,8 +175,6 @@ func memoryFacts(f Frame) []Fact {
 		}
 		add("%vmeff", "pages won of those looked at", "%", 1, efficiency(m))
 		add("oom_kill", "kills for lack of memory", "", 0, countOf(f, m, collectors.VMOOMKill))
-		add("dirty", "not yet written", "MiB", 1, known(collectors.MemDirty))
-		add("writeback", "being written", "MiB", 1, known(collectors.MemWriteback))
 		for _, r := range whereTable(f).Rows {
 			add(strings.TrimPrefix(r.ID, "part "), r.Cells[len(r.Cells)-1].text.String(), "MiB", 1, r.Cells[0])
 		}
