@@ -7,7 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -220,6 +223,68 @@ func TestSlabGrowthOnHost(t *testing.T) {
 	}
 	if s.Total.Grown <= 0 {
 		t.Errorf("the caches grew by %d bytes", s.Total.Grown)
+	}
+}
+
+// TestSlabBesideSlabtop compares with slabtop(1) where it is installed, cache by cache.
+func TestSlabBesideSlabtop(t *testing.T) {
+	path, err := exec.LookPath("slabtop")
+	if err != nil {
+		t.Skip("no slabtop(1) here")
+	}
+	c := NewSlab(NewFS("")).(*slabCollector)
+	if err := c.Start(context.Background()); err != nil {
+		t.Skipf("/proc/slabinfo: %v", err)
+	}
+	defer c.Close()
+	before := collectAs[*Slab](t, c, 0)
+	out, err := exec.Command(path, "-o", "-s", "c").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	after := collectAs[*Slab](t, c, 3*time.Second)
+	find := func(s *Slab, name string) (r SlabCache) {
+		for _, c := range s.Caches {
+			if c.Name.Bytes() == name {
+				return c
+			}
+		}
+		return r
+	}
+	compared := 0
+	for line := range strings.Lines(string(out)) {
+		f := strings.Fields(line) // OBJS ACTIVE USE OBJ-SIZE SLABS OBJ/SLAB CACHE-SIZE NAME
+		if len(f) != 8 || !strings.HasSuffix(f[6], "K") {
+			continue
+		}
+		a, b := find(before, f[7]), find(after, f[7])
+		for _, x := range []struct {
+			name       string
+			text       string
+			was, is    uint64
+			perhundred uint64 // others allocate between the readings
+		}{
+			{"OBJS", f[0], a.Objects, b.Objects, 5},
+			{"ACTIVE", f[1], a.Active, b.Active, 10},
+			{"SLABS", f[4], a.Slabs, b.Slabs, 5},
+			{"OBJ/SLAB", f[5], uint64(a.PerSlab), uint64(b.PerSlab), 0},
+			{"CACHE SIZE", strings.TrimSuffix(f[6], "K"), a.Bytes >> 10, b.Bytes >> 10, 5},
+		} {
+			n, err := strconv.ParseUint(x.text, 10, 64)
+			if err != nil {
+				t.Fatal(err)
+			}
+			lo, hi := min(x.was, x.is), max(x.was, x.is)
+			if n < lo-lo*x.perhundred/100 || n > hi+hi*x.perhundred/100 {
+				t.Errorf("%s of %s: slabtop says %d, we say %d to %d", x.name, f[7], n, lo, hi)
+			}
+		}
+		if compared++; compared == 10 { // the small ones move too much
+			break
+		}
+	}
+	if compared < 10 {
+		t.Errorf("compared %d caches, want 10; slabtop prints %.200q", compared, out)
 	}
 }
 
