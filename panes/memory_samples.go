@@ -40,8 +40,8 @@ func memoryOver(f Frame) *collectors.Memory {
 }
 
 // slabFresh is how old a sample of the caches may be and still be shown as now: they are read
-// less often than the rest, and at the least each 10 s.
-const slabFresh = 12 * time.Second
+// less often than the rest, and where that is dear at the first tick after 10 s.
+const slabFresh = 15 * time.Second
 
 // slabOver is the caches over the frame: growth summed, gauges of the newest sample. Nil without a
 // sample that is still true.

@@ -37,14 +37,16 @@ func slabTable(f Frame) Table {
 		t.Notes = append(t.Notes, note("slabtop", why, remedy))
 		return t
 	}
+	t.Rows = make([]Row, 0, len(s.Caches))
 	for _, c := range s.Caches {
 		use := Missing("it has no object")
 		if c.Objects > 0 {
 			use = Number(100 * float64(c.Active) / float64(c.Objects))
 		}
-		t.Rows = append(t.Rows, Row{ID: clean(c.Name), Cells: []Cell{
+		name := collectors.Clean(c.Name)
+		t.Rows = append(t.Rows, Row{ID: name.String(), Cells: []Cell{
 			Number(float64(c.Objects)), Number(float64(c.Active)), use, Number(float64(c.ObjSize)), Number(float64(c.Slabs)),
-			Number(float64(c.PerSlab)), Number(float64(c.Bytes) / 1024), slabGrowth(c.Grown, s.Span), Name(collectors.Clean(c.Name)),
+			Number(float64(c.PerSlab)), Number(float64(c.Bytes) / 1024), slabGrowth(c.Grown, s.Span), Name(name),
 		}})
 	}
 	if s.Caches == nil && s.Total.Caches > 0 {

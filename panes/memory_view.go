@@ -30,7 +30,7 @@ func (p *Memory) View(f Frame, c Canvas) string {
 		lines = append(lines, memoryGraphs(f, c, min((c.Height-len(lines))/5, 9))...)
 		return fit(append(lines, p.panels(f, c, c.Height-len(lines))...), c.Height)
 	}
-	return fit(append(lines, p.listLines(f, c, p.view, c.Height-len(lines), true)...), c.Height)
+	return fit(append(lines, p.listLines(f, c, p.view, p.listed(f, p.view), c.Height-len(lines), true)...), c.Height)
 }
 
 // memoryTitle heads the pane with what matters most: who waits, and who was killed.
@@ -335,11 +335,12 @@ func (p *Memory) panels(f Frame, c Canvas, height int) []string {
 	left.Width = (c.Width - 2) / 2
 	right.Width = c.Width - left.Width - 2
 	var side []memoryView
+	var tables []Table
 	var need []int
 	for v := range memoryViews {
 		if v != p.view {
 			t := p.listed(f, v)
-			side, need = append(side, v), append(need, len(t.Rows)+len(t.Notes)+2)
+			side, tables, need = append(side, v), append(tables, t), append(need, len(t.Rows)+len(t.Notes)+2)
 		}
 	}
 	if need[0]+need[1] > height {
@@ -348,17 +349,16 @@ func (p *Memory) panels(f Frame, c Canvas, height int) []string {
 	}
 	var others []string
 	for i, v := range side {
-		others = append(others, p.listLines(f, right, v, need[i], false)...)
+		others = append(others, p.listLines(f, right, v, tables[i], need[i], false)...)
 	}
-	return widget.Join(p.listLines(f, left, p.view, height, true), left.Width, others, 2)
+	return widget.Join(p.listLines(f, left, p.view, p.listed(f, p.view), height, true), left.Width, others, 2)
 }
 
 // listLines draws one list below its title. Only one has the cursor.
-func (p *Memory) listLines(f Frame, c Canvas, v memoryView, height int, cursor bool) []string {
+func (p *Memory) listLines(f Frame, c Canvas, v memoryView, t Table, height int, cursor bool) []string {
 	if height < 2 {
 		return nil
 	}
-	t := p.listed(f, v)
 	title := []string{t.Title}
 	if v == showSlab {
 		title = append(title, slabTitle(f)...)
@@ -370,7 +370,7 @@ func (p *Memory) listLines(f Frame, c Canvas, v memoryView, height int, cursor b
 	if v == showSlab && len(t.Rows) == 0 {
 		lines = append(lines, missingPart(f, c, collectors.SlabID, "slabtop", "slabtop")...)
 		if rest := height - len(lines); cursor && c.Width < wideWidth && rest >= 5 && newest(f, memoryOf) != nil {
-			lines = append(lines, p.listLines(f, c, showWhere, rest, false)...)
+			lines = append(lines, p.listLines(f, c, showWhere, p.listed(f, showWhere), rest, false)...)
 		}
 		return lines[:min(len(lines), height)]
 	}
