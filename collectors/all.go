@@ -12,6 +12,8 @@ func All(k *bpf.Kernel, fs FS, off map[string]bool) []Collector {
 		NewCPU(fs),
 		NewMemory(fs),
 		NewSlab(fs),
+		NewDisk(fs),
+		NewFileSystems(fs),
 		NewSched(k, fs, off),
 		NewWake(k),
 		NewTasks(fs, newIterScanner(k)),

@@ -32,6 +32,12 @@ func (s *Snapshot) Size() int {
 	if s.Slab != nil {
 		n += s.Slab.size()
 	}
+	if s.Disk != nil {
+		n += allocSize(unsafe.Sizeof(*s.Disk)) + s.Disk.size()
+	}
+	if s.FileSystems != nil {
+		n += allocSize(unsafe.Sizeof(*s.FileSystems)) + s.FileSystems.size()
+	}
 	return n
 }
 
@@ -61,11 +67,13 @@ func (p *ProcInfo) Size() int {
 	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.Bytes())))
 }
 
-// WithoutRows returns s, or a copy of s whose samples of tasks and slab caches have lost their rows.
+// WithoutRows returns s, or a copy of s whose samples of tasks, disks and slab caches have lost
+// their rows.
 func (s *Snapshot) WithoutRows() *Snapshot {
 	tasks := s.Tasks != nil && s.Tasks.Rows != nil
+	disk := s.Disk != nil && s.Disk.Rows != nil
 	slab := s.Slab != nil && s.Slab.Caches != nil
-	if !tasks && !slab {
+	if !tasks && !disk && !slab {
 		return s
 	}
 	c := *s
@@ -76,6 +84,11 @@ func (s *Snapshot) WithoutRows() *Snapshot {
 	}
 	if slab {
 		c.Slab = s.Slab.withoutRows()
+	}
+	if disk {
+		d := *s.Disk
+		d.Rows = nil
+		c.Disk = &d
 	}
 	return &c
 }

@@ -21,15 +21,16 @@ type Snapshot struct {
 	// else 0: the host slept, or bpf60 itself was stopped or got no CPU.
 	Late time.Duration
 
-	Host  *Host
-	CPU   *CPU
-	Sched *Sched
-	Wake  *Wake
-	Tasks *Tasks
-	Self  *Self
-
-	Memory *Memory
-	Slab   *Slab
+	Host        *Host
+	CPU         *CPU
+	Sched       *Sched
+	Wake        *Wake
+	Tasks       *Tasks
+	Self        *Self
+	Disk        *Disk
+	FileSystems *FileSystems
+	Memory      *Memory
+	Slab        *Slab
 }
 
 // ProbeRows lists the rows of all collectors, by collector and in its order.

@@ -73,7 +73,6 @@ func states() map[string][]string {
 		"overview vmstat": {"1", "row vmstat"},
 		"overview mpstat": {"1", "row mpstat"},
 		"overview runq":   {"1", "row runqlat"},
-		"overview free":   {"1", "row free"},
 		"cpu":             {"2"},
 		"cpu percentiles": {"2", "v"},
 		"cpu heat map":    {"2", "v", "v"},
@@ -81,10 +80,18 @@ func states() map[string][]string {
 		"cpu by cause":    {"2", "i", "i"},
 		"cpu page":        {"2", "j", "j", "enter"},
 		"help":            {"2", "?"},
-		"memory":          {"4"},
-		"memory where":    {"4", "v"},
-		"memory limits":   {"4", "v", "v"},
-		"memory cache":    {"4", "j", "enter"},
+
+		"overview iostat": {"1", "row iostat"},
+		"disk":            {"5"},
+		"disk all":        {"5", "a", "G"},
+		"disk files":      {"5", "v"},
+		"disk page":       {"5", "enter"},
+
+		"overview free": {"1", "row free"},
+		"memory":        {"4"},
+		"memory where":  {"4", "v"},
+		"memory limits": {"4", "v", "v"},
+		"memory cache":  {"4", "j", "enter"},
 	}
 }
 
