@@ -47,6 +47,9 @@ type LogRecord struct {
 	Trouble  Trouble // what it is about, for messages of the kernel itself; "" for none of the known
 }
 
+// LogTail is the end of the log as it was at some moment, oldest first. It is not written.
+type LogTail struct{ Records []*LogRecord }
+
 // Log is the kernel's log over the span.
 type Log struct {
 	Span
@@ -56,29 +59,24 @@ type Log struct {
 	// kernel overwrote before they were read.
 	Unlisted, Lost uint64
 
-	// Recent is the newest 500 records, oldest first, those from before the run among them. Samples
-	// share it until a record comes.
-	Recent []*LogRecord
+	// Tail is the newest 500 records, those from before the run among them. Samples share it until
+	// a record comes.
+	Tail *LogTail
 	// Warnings and Errors count records of the last hour by Since: of level warn, and of err and
-	// worse. Those that have left Recent are not counted; Partial says that there are some.
+	// worse. Those that have left Tail are not counted; Partial says that there are some.
 	Warnings, Errors int
 	Partial          bool
 	Behind           bool // more is to be read: the log was long, or is written faster than read
 
 	LostTotal uint64 // since the run began
 	Source    string // "/dev/kmsg" or "syslog(2)"
-
-	brought []*LogRecord // what this sample added to Recent; nil: it shares the slice of an earlier one
 }
 
 func (l *Log) put(s *Snapshot) { s.Log = l }
 
 func (l *Log) size() int {
 	n := allocSize(unsafe.Sizeof(*l)) + sliceSize(l.New)
-	if l.brought != nil {
-		n += sliceSize(l.Recent)
-	}
-	for _, r := range l.brought {
+	for _, r := range l.New {
 		n += allocSize(unsafe.Sizeof(*r)) + allocSize(uintptr(len(r.Text.s))) + sliceSize(r.Fields)
 		for _, f := range r.Fields {
 			n += allocSize(uintptr(len(f.s)))
@@ -105,8 +103,10 @@ type logCollector struct {
 	rules  []troubleRule
 	clock  func() (wall time.Time, mono, asleep time.Duration)
 	recent []*LogRecord
-	cut    bool // records have left recent
-	cont   bool // the last record may go on
+	tail   *LogTail // what samples share
+	grown  bool     // recent has more than tail
+	cut    bool     // records have left recent
+	cont   bool     // the last record may go on
 
 	began  time.Duration // monotonic, when the run began
 	read   time.Duration // monotonic, of the last read
@@ -144,7 +144,7 @@ func (c *logCollector) Start(ctx context.Context) error {
 		return err
 	}
 	c.begun, c.caught, c.cut, c.cont, c.err, c.refused = false, false, false, false, nil, nil
-	c.recent, c.seen, c.lost, c.skew = nil, 0, 0, 0
+	c.recent, c.tail, c.grown, c.seen, c.lost, c.skew = nil, nil, false, 0, 0, 0
 	_, c.began, _ = c.clock()
 	c.read = c.began
 	for c.use = range c.sources {
@@ -206,7 +206,7 @@ func (c *logCollector) take(l *Log, r kmsgRecord, wall time.Time, mono, slept ti
 		if n := len(l.New); n > 0 && l.New[n-1] == c.recent[len(c.recent)-1] {
 			l.New[n-1] = &was
 		}
-		l.brought = append(l.brought, &was)
+		c.grown = true
 		c.recent = append(slices.Clone(c.recent[:len(c.recent)-1]), &was)
 		return
 	}
@@ -225,7 +225,7 @@ func (c *logCollector) take(l *Log, r kmsgRecord, wall time.Time, mono, slept ti
 	default:
 		l.Unlisted++
 	}
-	l.brought = append(l.brought, x)
+	c.grown = true
 	c.recent = append(c.recent, x)
 }
 
@@ -259,13 +259,11 @@ func (c *logCollector) shorten(l *Log) {
 	if n := len(c.recent) - maxLogRecent; n > 0 {
 		c.recent, c.cut = c.recent[n:], true
 	}
-	if n := len(l.brought) - maxLogRecent; n > 0 {
-		l.brought = l.brought[n:]
-	}
-	if l.brought != nil {
+	if c.grown || c.tail == nil {
 		c.recent = slices.Clone(c.recent)
+		c.tail = &LogTail{slices.Clip(c.recent)}
 	}
-	l.Recent = slices.Clip(c.recent)
+	l.Tail, c.grown = c.tail, false
 }
 
 // countHour counts what is an hour old at most.
