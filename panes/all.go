@@ -7,5 +7,7 @@ func All() []Pane {
 	return []Pane{
 		NewOverview(),
 		NewCPU(),
+		NewLog(),
+		NewStalls(),
 	}
 }
