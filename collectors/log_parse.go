@@ -147,7 +147,7 @@ func troubleRules() []troubleRule {
 		{"", "[Hardware Error]", TroubleHardware}, {"mce: ", "Machine Check", TroubleHardware}, {"mce: ", "Uncorrected", TroubleHardware},
 		{"EDAC ", " CE ", TroubleHardware}, {"EDAC ", " UE ", TroubleHardware}, {"", "AER: ", TroubleHardware},
 		{"Memory failure: ", "", TroubleHardware}, {"NMI: ", "reason", TroubleHardware},
-		{"BUG: ", "", TroubleBug}, {"kernel BUG at ", "", TroubleBug}, {"Oops: ", "", TroubleBug}, {"WARNING: ", " at ", TroubleBug},
+		{"BUG: workqueue lockup", "", TroubleLockup}, {"BUG: ", "", TroubleBug}, {"kernel BUG at ", "", TroubleBug}, {"Oops: ", "", TroubleBug}, {"WARNING: ", " at ", TroubleBug},
 		{"general protection fault", "", TroubleBug}, {"Kernel panic", "", TroubleBug}, {"Unable to handle kernel", "", TroubleBug},
 		{"UBSAN: ", "", TroubleBug}, {"list_del corruption", "", TroubleBug}, {"list_add corruption", "", TroubleBug},
 		{"", "Remounting filesystem read-only", TroubleReadOnly}, {"", "forced readonly", TroubleReadOnly},

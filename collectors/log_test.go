@@ -236,6 +236,7 @@ func TestTroubleOf(t *testing.T) {
 		"nvme nvme0: I/O 23 QID 4 timeout, aborting":                                              TroubleDisk,
 		"nfs: server 10.0.3.9 not responding, still trying":                                       TroubleNFS,
 		"BUG: unable to handle page fault for address: 0000000000001000":                          TroubleBug,
+		"BUG: workqueue lockup - pool cpus=0 node=0 flags=0x0 nice=0 stuck for 35s!":              TroubleLockup,
 		"hrtimer: interrupt took 1709916 ns":                                                      "",
 		"audit: type=1400 audit(1.1:2): apparmor=\"DENIED\"":                                      "",
 		"": "",

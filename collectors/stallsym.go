@@ -65,7 +65,8 @@ func (s *symbols) load() error {
 		return err
 	}
 	defer f.Close()
-	p := symbolParser{}
+	// Room for a usual kernel, so that slices that grow do not leave as much behind.
+	p := symbolParser{all: make([]symbol, 0, 128<<10), arena: make([]byte, 0, 3<<20)}
 	buf, have := make([]byte, 64<<10), 0
 	for {
 		n, err := f.Read(buf[have:])

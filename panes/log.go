@@ -350,7 +350,7 @@ func (p *Log) line(f Frame, c Canvas, r *collectors.LogRecord, selected bool) st
 		}
 		l.To(max(l.Width(), logMessage))
 	}
-	return l.Put(style, clean(r.Text)).String()
+	return l.Put(style, widget.ClipWords(clean(r.Text), l.Left())).String()
 }
 
 func levelStyle(t theme.Theme, level uint8) theme.Style {

@@ -309,7 +309,10 @@ func textCause(w *writer, r Report, room int) {
 	for _, h := range t.Histograms {
 		if h.Now != nil && h.Now.Count() > 0 {
 			w.head(h.Title + ": " + histogramSummary(h))
-			textHistogram(w, h, room-(w.lines-begin)-3)
+			const least = 8 // below it the summary says more
+			if rest := room - (w.lines - begin) - 3; rest >= least {
+				textHistogram(w, h, rest)
+			}
 			break
 		}
 	}

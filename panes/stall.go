@@ -311,11 +311,11 @@ type stallPart struct {
 
 func (p *Stalls) part(f Frame, c Canvas, sleepers bool) stallPart {
 	t, l := Table{}, &p.blocked
-	id, probe, what := collectors.StallsID, "stalls", "where tasks in D wait"
+	id, probe, what := collectors.StallsID, "stalls", "the wait of tasks in D"
 	known := newest(f, stallsOf) != nil
 	if sleepers {
 		t, l = p.sleeping(f), &p.asleep
-		id, probe, what = collectors.WaitsID, "waits", "where threads sleep"
+		id, probe, what = collectors.WaitsID, "waits", "the sleep of threads"
 		known = newest(f, waitsOf) != nil
 	} else {
 		t = p.Table(f)

@@ -70,9 +70,9 @@ func fits(t *testing.T, out string, width, height int) {
 func states() map[string][]string {
 	return map[string][]string{
 		"overview":        {"1"},
-		"overview vmstat": {"1", "G", "k", "k"},
-		"overview mpstat": {"1", "G", "k"},
-		"overview runq":   {"1", "G"},
+		"overview vmstat": {"1", "row vmstat"},
+		"overview mpstat": {"1", "row mpstat"},
+		"overview runq":   {"1", "row runqlat"},
 		"cpu":             {"2"},
 		"cpu percentiles": {"2", "v"},
 		"cpu heat map":    {"2", "v", "v"},
@@ -80,12 +80,25 @@ func states() map[string][]string {
 		"cpu by cause":    {"2", "i", "i"},
 		"cpu page":        {"2", "j", "j", "enter"},
 		"help":            {"2", "?"},
+
+		"cpu softirqs":   {"2", "t"},
+		"cpu interrupts": {"2", "t", "t"},
+		"log":            {":", "l", "o", "g", "enter"},
+		"log warnings":   {":", "l", "o", "g", "enter", "w"},
+		"log page":       {":", "l", "o", "g", "enter", "w", "enter"},
+		"stalls":         {":", "s", "t", "a", "l", "l", "s", "enter"},
+		"stalls asleep":  {":", "s", "t", "a", "l", "l", "s", "enter", "t", "j"},
+		"stalls page":    {":", "s", "t", "a", "l", "l", "s", "enter", "enter"},
 	}
 }
 
 // press sends keys and runs what they ask for, as Bubble Tea does.
 func press(r *Root, keys ...string) {
 	for _, k := range keys {
+		if row, ok := strings.CutPrefix(k, "row "); ok {
+			run(r, func() tea.Msg { return GoMsg{r.top().Info().ID, row} })
+			continue
+		}
 		run(r, func() tea.Msg { return keyMsg(k) })
 	}
 }
@@ -309,7 +322,7 @@ func TestSteadyLines(t *testing.T) {
 }
 
 func TestEveryPaneHasHelp(t *testing.T) {
-	for _, p := range append(All(), newCPUPage(0)) {
+	for _, p := range append(All(), newCPUPage(0), newStallPage("x", false), newLogPage(&collectors.LogRecord{})) {
 		info := p.Info()
 		page := Help(info.Help)
 		if page == "" {
@@ -325,7 +338,7 @@ func TestEveryPaneHasHelp(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	digits := make(map[string]ID)
-	for _, p := range append(All(), newCPUPage(0)) {
+	for _, p := range append(All(), newCPUPage(0), newStallPage("x", false), newStallPage("x", true), newLogPage(&collectors.LogRecord{})) {
 		info := p.Info()
 		if info.Digit != "" && digits[info.Digit] != "" {
 			t.Errorf("%s and %s share the digit %s", info.ID, digits[info.Digit], info.Digit)
