@@ -13,6 +13,7 @@ import (
 
 	"bpf60/bpf"
 	"github.com/google/go-cmp/cmp"
+	"golang.org/x/sys/unix"
 )
 
 // fakeStalls lists what a test gives it.
@@ -132,7 +133,8 @@ func TestClassify(t *testing.T) {
 		"futex":             {frames: "futex_do_wait __futex_wait futex_wait", fn: "futex_do_wait", class: WaitFutex},
 		"recv":              {frames: "sk_wait_data tcp_recvmsg_locked tcp_recvmsg", fn: "sk_wait_data", class: WaitReceive},
 		"vfork":             {frames: "wait_for_vfork_done kernel_clone", fn: "wait_for_vfork_done", class: WaitVfork},
-		"vfork of old":      {frames: "kernel_clone __do_sys_vfork", fn: "kernel_clone", class: WaitOther},
+		"vfork compiled in": {frames: "kernel_clone __do_sys_vfork", fn: "kernel_clone", class: WaitVfork},
+		"fork is not":       {frames: "zap_it kernel_clone __do_sys_clone", fn: "zap_it", class: WaitOther},
 		"unknown with I/O":  {frames: "zap_it", iowait: true, fn: "zap_it", class: WaitDisk},
 		"unknown":           {frames: "zap_it", fn: "zap_it", class: WaitOther},
 		"nothing":           {frames: "", fn: "", class: WaitOther},
@@ -197,19 +199,37 @@ func TestProcStalls(t *testing.T) {
 	}
 }
 
-// A read that hangs costs its deadline, and two of them end reading.
-func TestBounded(t *testing.T) {
-	r := newBounded()
-	hang := make(chan struct{})
-	for i := range maxStuck {
-		if _, err := r.do(func() ([]byte, error) { <-hang; return nil, nil }); !errors.Is(err, errStuck) {
-			t.Errorf("read %d that hangs: %v", i, err)
-		}
+// A read that hangs costs its deadline once, and ends reading until it returns.
+func TestProcStallsHang(t *testing.T) {
+	tree := procTree{t, t.TempDir()}
+	tree.process(8, "D", "60", "1 2 5\n")
+	fifo := tree.root + "/8/stack"
+	if err := unix.Mkfifo(fifo, 0o600); err != nil {
+		t.Fatal(err)
 	}
-	if _, err := r.do(func() ([]byte, error) { t.Error("it is read"); return nil, nil }); !errors.Is(err, errStuck) || !r.off() {
-		t.Errorf("a read after %d that hang: %v, off %v", maxStuck, err, r.off())
+	s := newProcStalls(NewFS(tree.root))
+	if err := s.Open(t.Context()); err != nil {
+		t.Fatal(err)
 	}
-	close(hang)
+	t.Cleanup(func() { s.Close() })
+	recs, _, err := s.Scan(t.Context(), 0, nil)
+	if err != nil || len(recs) != 1 || recs[0].Stack.Function != "" {
+		t.Fatalf("Scan = %+v, %v; want the process without a function", recs, err)
+	}
+	if p := s.Probe(); !strings.Contains(p.Reason, "hang") {
+		t.Errorf("Probe = %+v, want that reads hang", p)
+	}
+	f, err := os.OpenFile(fifo, os.O_WRONLY, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.Close() // the read returns
+	for end := time.Now().Add(5 * time.Second); s.stuck.open() && time.Now().Before(end); {
+		s.stuck.take(t.Context(), time.Millisecond)
+	}
+	if p := s.Probe(); strings.Contains(p.Reason, "hang") {
+		t.Errorf("Probe = %+v after the read returned", p)
+	}
 }
 
 func TestSymbols(t *testing.T) {

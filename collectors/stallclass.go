@@ -156,6 +156,9 @@ func (c classifier) of(frames []string, lock, iowait bool) (fn, class string) {
 	} else {
 		fn = baseName(frames[first])
 	}
+	if fn == "kernel_clone" || fn == "_do_fork" { // wait_for_vfork_done is often compiled into them
+		return fn, WaitVfork
+	}
 	for _, f := range frames[min(first, len(frames)):] {
 		if class = match(c.outer, f); class != "" {
 			return fn, class

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"io/fs"
 	"strconv"
-	"sync/atomic"
 	"time"
 )
 
@@ -17,7 +16,7 @@ import (
 type procStalls struct {
 	fs       FS
 	scan     *procScanner
-	read     *bounded
+	stuck    aside[[]byte] // the read that hangs, if one does
 	classify classifier
 
 	recs   []taskRec
@@ -36,7 +35,7 @@ const (
 )
 
 func newProcStalls(fs FS) *procStalls {
-	return &procStalls{fs: fs, scan: newProcScanner(fs), read: newBounded(), classify: newClassifier()}
+	return &procStalls{fs: fs, scan: newProcScanner(fs), classify: newClassifier()}
 }
 
 func (p *procStalls) Open(ctx context.Context) error {
@@ -68,7 +67,7 @@ func (p *procStalls) Scan(ctx context.Context, now time.Duration, recs []stallRe
 		var frames []string
 		if len(recs) < maxProcStacks {
 			var slept uint64
-			frames, slept = p.stack(r.PID)
+			frames, slept = p.stack(ctx, r.PID)
 			x.Switches += slept
 		}
 		x.Stack = newStack(p.classify, frames, false, false)
@@ -81,18 +80,18 @@ func (p *procStalls) Scan(ctx context.Context, now time.Duration, recs []stallRe
 
 // stack reads where a process waits: its whole stack where that is allowed, else the wait
 // function alone; and how often it had a CPU.
-func (p *procStalls) stack(pid int32) (frames []string, runs uint64) {
+func (p *procStalls) stack(ctx context.Context, pid int32) (frames []string, runs uint64) {
 	dir := strconv.Itoa(int(pid))
 	// The kernel takes a lock for the stack that a process holds all through execve.
-	b, err := p.read.some(p.fs, dir+"/stack", 4096)
+	b, err := p.read(ctx, dir+"/stack", 4096)
 	frames = parseStack(b)
 	if len(frames) == 0 {
 		p.denied = p.denied || errors.Is(err, fs.ErrPermission)
-		if b, err = p.read.some(p.fs, dir+"/wchan", 128); err == nil && len(b) > 0 && string(b) != "0" {
+		if b, err = p.read(ctx, dir+"/wchan", 128); err == nil && len(b) > 0 && string(b) != "0" {
 			frames, p.denied = []string{clean(string(b))}, false
 		}
 	}
-	if b, err := p.read.some(p.fs, dir+"/schedstat", 128); err == nil {
+	if b, err := p.read(ctx, dir+"/schedstat", 128); err == nil {
 		for range 2 {
 			_, b = cutField(b)
 		}
@@ -102,6 +101,26 @@ func (p *procStalls) stack(pid int32) (frames []string, runs uint64) {
 		}
 	}
 	return frames, runs
+}
+
+// readPatience is how long one file of a process in D is waited for.
+const readPatience = 100 * time.Millisecond
+
+var errStuck = errors.New("the read hangs")
+
+// read is FS.readSome with a deadline. While one read hangs none is begun.
+func (p *procStalls) read(ctx context.Context, name string, n int) ([]byte, error) {
+	if p.stuck.open() {
+		if p.stuck.take(ctx, 0); p.stuck.open() {
+			return nil, errStuck
+		}
+	}
+	p.stuck.ask(0, func() ([]byte, error) { return p.fs.readSome(name, n) })
+	b, err, ok := p.stuck.take(ctx, readPatience)
+	if !ok {
+		return nil, errStuck
+	}
+	return b, err
 }
 
 // parseStack reads /proc/PID/stack: lines like "[<0>] folio_wait_bit_common+0x13d/0x350". Older
@@ -128,7 +147,7 @@ func parseStack(b []byte) []string {
 func (p *procStalls) Probe() Probe {
 	pr := Probe{State: Degraded, Hook: "/proc/PID/stat, stack, wchan", Events: p.seen, Reason: "processes only, no other threads, every 5 s"}
 	switch {
-	case p.read.off():
+	case p.stuck.open():
 		pr.Reason, pr.Remedy = "reads of /proc/PID/stack hang: a process holds its lock", "find it with: ps -eo state,pid,comm"
 	case p.denied:
 		pr.Reason, pr.Remedy = "wait functions may not be read", "run as root"
@@ -139,48 +158,3 @@ func (p *procStalls) Probe() Probe {
 func (p *procStalls) Source() string { return "/proc" }
 
 func (p *procStalls) Close() error { return p.scan.Close() }
-
-// bounded reads files that may hang, each on a goroutine of its own that is given 100 ms. When
-// two hang at once it stops asking: what hangs holds a thread of ours until it ends.
-type bounded struct{ stuck atomic.Int32 }
-
-const (
-	readBound = 100 * time.Millisecond
-	maxStuck  = 2
-)
-
-var errStuck = errors.New("the read hangs")
-
-func newBounded() *bounded { return &bounded{} }
-
-func (r *bounded) off() bool { return r.stuck.Load() >= maxStuck }
-
-// some is FS.readSome with a deadline.
-func (r *bounded) some(fs FS, name string, n int) ([]byte, error) {
-	return r.do(func() ([]byte, error) { return fs.readSome(name, n) })
-}
-
-func (r *bounded) do(read func() ([]byte, error)) ([]byte, error) {
-	if r.off() {
-		return nil, errStuck
-	}
-	type result struct {
-		b   []byte
-		err error
-	}
-	done := make(chan result, 1)
-	r.stuck.Add(1)
-	go func() {
-		b, err := read()
-		r.stuck.Add(-1)
-		done <- result{b, err}
-	}()
-	timer := time.NewTimer(readBound)
-	defer timer.Stop()
-	select {
-	case x := <-done:
-		return x.b, x.err
-	case <-timer.C:
-		return nil, errStuck
-	}
-}

@@ -334,7 +334,7 @@ func (p *Stalls) part(f Frame, c Canvas, sleepers bool) stallPart {
 		return stallPart{2, func(h int) []string { return lines[:min(h, 2)] }}
 	}
 	o := p.options(f, sleepers)
-	o.NoCursor = sleepers != p.sleepers
+	o.Bare = sleepers != p.sleepers
 	return stallPart{len(t.Rows) + 2, func(h int) []string {
 		if h <= 0 {
 			return nil

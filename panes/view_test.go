@@ -81,18 +81,24 @@ func states() map[string][]string {
 		"cpu page":        {"2", "j", "j", "enter"},
 		"help":            {"2", "?"},
 
-		"cpu softirqs":   {"2", "t"},
-		"cpu interrupts": {"2", "t", "t"},
-		"log":            {":", "l", "o", "g", "enter"},
-		"log warnings":   {":", "l", "o", "g", "enter", "w"},
-		"log page":       {":", "l", "o", "g", "enter", "w", "enter"},
-		"stalls":         {":", "s", "t", "a", "l", "l", "s", "enter"},
-		"stalls asleep":  {":", "s", "t", "a", "l", "l", "s", "enter", "t", "j"},
-		"stalls page":    {":", "s", "t", "a", "l", "l", "s", "enter", "enter"},
+		"cpu softirqs":    {"2", "t"},
+		"cpu interrupts":  {"2", "t", "t"},
+		"log":             {":", "l", "o", "g", "enter"},
+		"log warnings":    {":", "l", "o", "g", "enter", "w"},
+		"log page":        {":", "l", "o", "g", "enter", "w", "enter"},
+		"stalls":          {":", "s", "t", "a", "l", "l", "s", "enter"},
+		"stalls asleep":   {":", "s", "t", "a", "l", "l", "s", "enter", "t", "j"},
+		"stalls page":     {":", "s", "t", "a", "l", "l", "s", "enter", "enter"},
+		"overview iostat": {"1", "row iostat"},
+		"disk":            {"5"},
+		"disk all":        {"5", "a", "G"},
+		"disk files":      {"5", "v"},
+		"disk page":       {"5", "enter"},
 	}
 }
 
-// press sends keys and runs what they ask for, as Bubble Tea does.
+// press sends keys and runs what they ask for, as Bubble Tea does. "row x" puts the cursor on row x
+// of the pane that is shown.
 func press(r *Root, keys ...string) {
 	for _, k := range keys {
 		if row, ok := strings.CutPrefix(k, "row "); ok {
