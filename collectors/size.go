@@ -23,6 +23,9 @@ func (s *Snapshot) Size() int {
 	if s.Tasks != nil {
 		n += allocSize(unsafe.Sizeof(*s.Tasks)) + sliceSize(s.Tasks.Rows)
 	}
+	if s.TCP != nil {
+		n += s.TCP.size()
+	}
 	if s.Self != nil {
 		n += allocSize(unsafe.Sizeof(*s.Self))
 	}

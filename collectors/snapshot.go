@@ -26,6 +26,7 @@ type Snapshot struct {
 	Sched *Sched
 	Wake  *Wake
 	Tasks *Tasks
+	TCP   *TCP
 	Self  *Self
 }
 
