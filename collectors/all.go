@@ -14,6 +14,7 @@ func All(k *bpf.Kernel, fs FS, off map[string]bool) []Collector {
 		NewSched(k, fs, off),
 		NewWake(k),
 		NewTasks(fs, newIterScanner(k)),
+		NewSockets(k, fs),
 		NewSelf(),
 	}
 }

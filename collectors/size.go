@@ -26,6 +26,9 @@ func (s *Snapshot) Size() int {
 	if s.TCP != nil {
 		n += s.TCP.size()
 	}
+	if s.Sockets != nil {
+		n += s.Sockets.size()
+	}
 	if s.Self != nil {
 		n += allocSize(unsafe.Sizeof(*s.Self))
 	}

@@ -27,7 +27,10 @@ type Snapshot struct {
 	Wake  *Wake
 	Tasks *Tasks
 	TCP   *TCP
-	Self  *Self
+
+	Sockets *Sockets
+
+	Self *Self
 }
 
 // ProbeRows lists the rows of all collectors, by collector and in its order.
