@@ -70,9 +70,10 @@ func fits(t *testing.T, out string, width, height int) {
 func states() map[string][]string {
 	return map[string][]string{
 		"overview":        {"1"},
-		"overview vmstat": {"1", "G", "k", "k"},
-		"overview mpstat": {"1", "G", "k"},
-		"overview runq":   {"1", "G"},
+		"overview vmstat": {"1", "G", "k", "k", "k"},
+		"overview mpstat": {"1", "G", "k", "k"},
+		"overview runq":   {"1", "G", "k"},
+		"overview tcp":    {"1", "G"},
 		"cpu":             {"2"},
 		"cpu percentiles": {"2", "v"},
 		"cpu heat map":    {"2", "v", "v"},
@@ -80,6 +81,11 @@ func states() map[string][]string {
 		"cpu by cause":    {"2", "i", "i"},
 		"cpu page":        {"2", "j", "j", "enter"},
 		"help":            {"2", "?"},
+		"tcp":             {"7"},
+		"tcp listeners":   {"7", "v"},
+		"tcp peers":       {"7", "v", "v"},
+		"tcp counters":    {"7", "v", "v", "v"},
+		"tcp connection":  {"7", "enter"},
 	}
 }
 
@@ -236,7 +242,7 @@ func TestEverySize(t *testing.T) {
 	for w := 0; w <= 300; w += 13 {
 		for h := 0; h <= 100; h += 7 {
 			for name, f := range all {
-				for _, keys := range [][]string{{"1"}, {"2"}, {"2", "v"}, {"2", "j", "i", "v", "v"}, {"2", "j", "enter"}, {"?"}} {
+				for _, keys := range [][]string{{"1"}, {"2"}, {"2", "v"}, {"2", "j", "i", "v", "v"}, {"2", "j", "enter"}, {"?"}, {"7"}, {"7", "v", "l", "s"}, {"7", "j", "enter"}} {
 					if (w*h+len(name)+len(keys))%5 != 0 && w > 60 { // a fifth of the large ones is enough
 						continue
 					}
