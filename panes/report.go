@@ -486,11 +486,14 @@ func textPane(w *writer, p Pane, f Frame) {
 
 // textRows prints the head of a table and its first n rows.
 func textRows(w *writer, t Table, n int) {
+	var order list
+	columns := order.layout(t, reportWidth-2, listOptions{}) // as on a screen of that width
 	row := func(cell func(i int, c Column) string) {
 		var b strings.Builder
-		for i, c := range t.Columns {
+		for _, col := range columns {
+			c := col.Column
 			b.WriteByte(' ')
-			s := cell(i, c)
+			s := cell(col.index, c)
 			pad := strings.Repeat(" ", max(c.Width-widget.Width(s), 0))
 			if c.Left {
 				b.WriteString(s + pad)

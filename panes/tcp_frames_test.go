@@ -63,10 +63,15 @@ func addTCP(s *story, l load, snap *collectors.Snapshot) {
 		{Name: "ss owner", State: collectors.On, Hook: "iter/task_file"},
 	}
 	sockets := socketsOfSecond(s, tr, i, span)
-	snap.TCP = tcpOfSecond(tr, i, span, sockets)
+	var was *collectors.TCP
+	if i > 0 {
+		was = s.moments[i-1].TCP
+	}
+	snap.TCP = tcpOfSecond(tr, was, span, sockets)
 	switch s.kind {
 	case "lossy":
 		snap.TCP.Has &^= 1<<collectors.TCPListenOverflows | 1<<collectors.TCPReqQFullDrop
+		snap.TCP.Delta[collectors.TCPListenOverflows], snap.TCP.Total[collectors.TCPListenOverflows] = 0, 0
 		if i > 0 && i%4 != 1 { // read every 4 s
 			sockets = nil
 		} else {
@@ -85,8 +90,22 @@ func addTCP(s *story, l load, snap *collectors.Snapshot) {
 	snap.Probes[collectors.TCPID], snap.Probes[collectors.SocketsID] = probes, ss
 }
 
+// retransSince is what the newest sample that has a socket says of its retransmits.
+func (s *story) retransSince(cookie uint64) uint32 {
+	for i := len(s.moments) - 1; i >= 0; i-- {
+		if t := s.moments[i].Sockets; t != nil {
+			for _, r := range t.Rows {
+				if r.Cookie == cookie {
+					return r.RetransTotal
+				}
+			}
+		}
+	}
+	return 0
+}
+
 // tcpOfSecond has counters that agree with the sockets.
-func tcpOfSecond(tr traffic, i int, span collectors.Span, s *collectors.Sockets) *collectors.TCP {
+func tcpOfSecond(tr traffic, was *collectors.TCP, span collectors.Span, s *collectors.Sockets) *collectors.TCP {
 	t := &collectors.TCP{Span: span, Has: 1<<collectors.TCPCounters - 1, EstablishedKnown: true}
 	segs := uint64(tr.reqs*float64(tr.clients)) * 3
 	rates := map[collectors.TCPCounter]uint64{
@@ -98,13 +117,14 @@ func tcpOfSecond(tr traffic, i int, span collectors.Span, s *collectors.Sockets)
 	for c, n := range tr.extra {
 		rates[c] = n
 	}
-	for c, n := range rates {
-		if i > 0 {
+	t.Total[collectors.TCPActiveOpens] = 412_007
+	if was != nil {
+		t.Total = was.Total
+		for c, n := range rates {
 			t.Delta[c] = n
+			t.Total[c] += n
 		}
-		t.Total[c] = n * uint64(i)
 	}
-	t.Total[collectors.TCPActiveOpens] += 412_007
 	t.Established = s.States[collectors.Established] + s.States[collectors.CloseWait]
 	tw := 30 * tr.perSec // 60 s each, for the half that we close
 	t.Stat = collectors.SockStat{
@@ -147,7 +167,7 @@ func socketsOfSecond(s *story, tr traffic, i int, span collectors.Span) *collect
 				Congestion: collectors.RawString("cubic"), Owner: owner(tr.pid, tr.name),
 			},
 			State: collectors.Established, HasInfo: true,
-			RTT: tr.rtt + uint32(k)*37, RTTVar: tr.rtt / 4, MinRTT: tr.rtt / 2, RTO: 204_000, Cwnd: uint32(10 + k%4), Ssthresh: 1<<31 - 1, MSS: 1448,
+			RTT: tr.rtt + uint32(min(k, 7))*37, RTTVar: tr.rtt / 4, MinRTT: tr.rtt / 2, RTO: 204_000, Cwnd: uint32(10 + k%4), Ssthresh: 1<<31 - 1, MSS: 1448,
 			LastSend: uint32(20 + k), LastRecv: uint32(24 + k), RcvBuf: 131_072, SndBuf: 87_040, DeliveryRate: 48_000_000, PacingRate: 24_000_000,
 			TimerMs: 0,
 		}
@@ -156,7 +176,8 @@ func socketsOfSecond(s *story, tr traffic, i int, span collectors.Span) *collect
 			r.Busy = uint32(reqs * 1200)
 		}
 		if k == 0 {
-			r.RecvQ, r.Retrans, r.RetransTotal = tr.stuck, uint32(min(tr.retrans, math.MaxUint32)), 3
+			r.RecvQ, r.Retrans, r.RetransTotal = tr.stuck, uint32(min(tr.retrans, math.MaxUint32)), s.retransSince(r.Cookie)
+			r.RetransTotal += r.Retrans
 			if s.kind == "extreme" {
 				r.Acked, r.Received, r.SendQ, r.DeliveryRate, r.PacingRate = 1<<63, 1<<62, math.MaxUint32, math.MaxUint64, math.MaxUint64
 				r.Cwnd, r.Unacked, r.Lost, r.RetransTotal, r.UID = math.MaxUint32, math.MaxUint32, math.MaxUint32, math.MaxUint32, math.MaxUint32

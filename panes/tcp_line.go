@@ -3,8 +3,8 @@
 package panes
 
 import (
-	"fmt"
 	"math"
+	"slices"
 
 	"bpf60/collectors"
 	"bpf60/panes/widget"
@@ -27,19 +27,42 @@ func tcpLine(f Frame) line {
 		l.why = retrans.Why
 	}
 	l.parts = []part{
-		{fmt.Sprintf("active %s passive %s", at(collectors.TCPActiveOpens), at(collectors.TCPPassiveOpens)), 1},
+		{"active " + at(collectors.TCPActiveOpens), 2},
+		{"passive " + at(collectors.TCPPassiveOpens), 1},
 		{"retrseg " + rate(retrans) + "/s", 0},
 	}
 	if v, ok := retransShare(t).Num(); ok && v > 0 {
-		l.parts = append(l.parts, part{percent(retransShare(t)), 2})
+		l.parts = append(l.parts, part{percent(retransShare(t)), 3})
 	}
 	if t.Delta[collectors.TCPListenOverflows] > 0 {
-		l.parts = append(l.parts, part{"listen overflow " + at(collectors.TCPListenOverflows), 0})
+		l.parts = append(l.parts, part{"overflow " + at(collectors.TCPListenOverflows), 0})
 	}
 	if t.EstablishedKnown {
-		l.parts = append(l.parts, part{"estab " + widget.Count(uint64(t.Established)), 3})
+		l.parts = append(l.parts, part{"estab " + widget.Count(uint64(t.Established)), 4})
 	}
 	l.series = counterSeries(f, collectors.TCPRetransSegs)
 	l.hi = most(l.series)
 	return l
+}
+
+// tcpDetail is what the classic command prints, and the counters that moved most lately.
+func tcpDetail(f Frame, c Canvas, height int) []string {
+	lines := []string{widget.Title(c.Theme, c.Width, "sar -n TCP,ETCP")}
+	t := tcpOver(f)
+	if t == nil {
+		return append(lines, missingPart(f, c, collectors.TCPID, "sar TCP", "TCP")...)
+	}
+	lines = append(append(lines, sarLines(f, c, t)...), eventLine(f, c, t), stateLine(f, c))
+	var counters Table
+	counterTable(f, &counters)
+	counters.Rows = slices.DeleteFunc(counters.Rows, func(r Row) bool {
+		v, ok := r.Cells[0].Num()
+		return !ok || v == 0
+	})
+	by := newList("rate")
+	by.order(&counters)
+	if len(counters.Rows) > 0 {
+		lines = append(lines, still(c, counters, height-len(lines))...)
+	}
+	return lines[:min(len(lines), height)]
 }

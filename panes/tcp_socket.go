@@ -79,9 +79,9 @@ func (p *socketPage) Describe(f Frame) string { return p.list.why(p.Table(f)) }
 func (p *socketPage) Table(f Frame) Table {
 	t := Table{Title: "connection " + p.name, Columns: []Column{
 		{ID: "field", Title: "field", Width: 18, Left: true},
-		{ID: "value", Title: "value", Width: 12, Decimals: 1},
+		{ID: "value", Title: "value", Width: 12},
 		{ID: "unit", Title: "unit", Width: 9, Left: true},
-		{ID: "says", Title: "says", Width: 36, Left: true},
+		{ID: "says", Title: "says", Width: 18, Left: true},
 	}}
 	s, r := p.find(f)
 	if r == nil {
@@ -154,14 +154,14 @@ func socketFields(s *collectors.Sockets, r *collectors.SocketRow) []socketField 
 			return get(r) / s.Seconds()
 		}})
 	}
-	span("tx", "kB/s", "acknowledged by the peer", kilobytes(r.Acked, s.Span), func(r *R) float64 { return float64(r.Acked) })
-	span("rx", "kB/s", "received", kilobytes(r.Received, s.Span), func(r *R) float64 { return float64(r.Received) })
+	span("tx", "bytes/s", "acknowledged by the peer", perSecond(r.Acked, s.Span), func(r *R) float64 { return float64(r.Acked) })
+	span("rx", "bytes/s", "received", perSecond(r.Received, s.Span), func(r *R) float64 { return float64(r.Received) })
 	gauge("Recv-Q", "bytes", "not read by the process", func(r *R) float64 { return float64(r.RecvQ) })
 	gauge("Send-Q", "bytes", "not acknowledged by the peer", func(r *R) float64 { return float64(r.SendQ) })
 	gauge("notsent", "bytes", "of them, not sent yet", func(r *R) float64 { return float64(r.NotSent) })
-	gauge("rtt", "ms", "round trip, smoothed", func(r *R) float64 { return float64(r.RTT) / 1000 })
-	gauge("rttvar", "ms", "its variation", func(r *R) float64 { return float64(r.RTTVar) / 1000 })
-	span("retrans", "/s", "segments sent again", perSecond(uint64(r.Retrans), s.Span), func(r *R) float64 { return float64(r.Retrans) })
+	gauge("rtt", "µs", "round trip, smoothed", func(r *R) float64 { return float64(r.RTT) })
+	gauge("rttvar", "µs", "its variation", func(r *R) float64 { return float64(r.RTTVar) })
+	gauge("retrans", "segments", "sent again in the interval", func(r *R) float64 { return float64(r.Retrans) })
 	gauge("retrans total", "segments", "since the connection began", func(r *R) float64 { return float64(r.RetransTotal) })
 	gauge("cwnd", "segments", "congestion window", func(r *R) float64 { return float64(r.Cwnd) })
 	gauge("unacked", "segments", "in flight", func(r *R) float64 { return float64(r.Unacked) })
@@ -170,8 +170,8 @@ func socketFields(s *collectors.Sockets, r *collectors.SocketRow) []socketField 
 	span("busy", "%", "of the time, data was under way", partOf(r.Busy, s.Span), func(r *R) float64 { return float64(r.Busy) })
 	span("rwnd limited", "%", "held by the peer's window", partOf(r.RwndLimited, s.Span), func(r *R) float64 { return float64(r.RwndLimited) })
 	span("sndbuf limited", "%", "held by our send buffer", partOf(r.SndbufLimited, s.Span), func(r *R) float64 { return float64(r.SndbufLimited) })
-	gauge("delivery rate", "kB/s", "newest measurement", func(r *R) float64 { return float64(r.DeliveryRate) / 1000 })
-	span("drops", "/s", "segments dropped at this socket", perSecond(uint64(r.Drops), s.Span), func(r *R) float64 { return float64(r.Drops) })
+	gauge("delivery rate", "bytes/s", "newest measurement", func(r *R) float64 { return float64(r.DeliveryRate) })
+	gauge("drops", "segments", "dropped here in the interval", func(r *R) float64 { return float64(r.Drops) })
 	return append(out, steadyFields(r)...)
 }
 
@@ -189,13 +189,17 @@ func steadyFields(r *collectors.SocketRow) []socketField {
 		timer = names[r.Timer]
 	}
 	say("timer", fmt.Sprintf("fires in %d ms, fired %d times in a row", r.TimerMs, r.TimerRetrans), timer)
-	out = append(out, socketField{name: "min rtt", unit: "ms", says: "the least so far", cell: micros(r.MinRTT, r.HasInfo)})
-	add("rto", "ms", "retransmission timeout", float64(r.RTO)/1000)
+	minRTT := socketField{name: "min rtt", unit: "µs", says: "the least so far", cell: ofInfo(float64(r.MinRTT), r.HasInfo)}
+	if r.MinRTT == 1<<32-1 {
+		minRTT.cell = Missing("not measured yet")
+	}
+	out = append(out, minRTT)
+	add("rto", "µs", "retransmission timeout", float64(r.RTO))
 	ssthresh := socketField{name: "ssthresh", unit: "segments", says: "slow start ends here", cell: ofInfo(float64(r.Ssthresh), r.HasInfo)}
 	if r.Ssthresh >= 1<<31-1 {
 		ssthresh.cell = Missing("no loss yet: slow start has no end")
 	}
-	pacing := socketField{name: "pacing rate", unit: "kB/s", says: "sends no faster", cell: ofInfo(float64(r.PacingRate)/1000, r.HasInfo)}
+	pacing := socketField{name: "pacing rate", unit: "bytes/s", says: "sends no faster", cell: ofInfo(float64(r.PacingRate), r.HasInfo)}
 	if r.PacingRate == 1<<64-1 {
 		pacing.cell = Missing("no limit")
 	}
@@ -233,9 +237,9 @@ func steadyFields(r *collectors.SocketRow) []socketField {
 		{"data segs in", "segments", "total", n(d.DataSegsIn)},
 		{"delivered", "segments", "total", n(d.Delivered)},
 		{"delivered ce", "segments", "marked as congested", n(d.DeliveredCE)},
-		{"busy time", "s", "total", float64(d.BusyTime) / 1e6},
-		{"rwnd time", "s", "total", float64(d.RwndTime) / 1e6},
-		{"sndbuf time", "s", "total", float64(d.SndbufTime) / 1e6},
+		{"busy time", "µs", "total", float64(d.BusyTime)},
+		{"rwnd time", "µs", "total", float64(d.RwndTime)},
+		{"sndbuf time", "µs", "total", float64(d.SndbufTime)},
 		{"timeouts in a row", "", "now", float64(d.Retransmits)},
 		{"probes in a row", "", "of a closed window", float64(d.Probes)},
 		{"backoff", "", "doublings of the timeout", float64(d.Backoff)},
@@ -250,11 +254,11 @@ func steadyFields(r *collectors.SocketRow) []socketField {
 		{"rcv wnd", "bytes", "our window", n(d.RcvWnd)},
 		{"rcv ssthresh", "bytes", "", n(d.RcvSsthresh)},
 		{"rcv space", "bytes", "", n(d.RcvSpace)},
-		{"rcv rtt", "ms", "as the receiver sees it", n(d.RcvRTT) / 1000},
+		{"rcv rtt", "µs", "as the receiver sees it", n(d.RcvRTT)},
 		{"rcv mss", "bytes", "segments received", n(d.RcvMSS)},
 		{"adv mss", "bytes", "", n(d.AdvMSS)},
 		{"pmtu", "bytes", "of the path", n(d.PMTU)},
-		{"ato", "ms", "delayed acknowledgement", n(d.ATO) / 1000},
+		{"ato", "µs", "delayed acknowledgement", n(d.ATO)},
 		{"last ack", "ms", "received, ago", n(d.LastAckRecv)},
 		{"rehash", "", "paths changed", n(d.Rehash)},
 		{"rmem", "bytes", "memory of the receive queue", n(d.RmemAlloc)},

@@ -99,15 +99,15 @@ func cookieID(cookie uint64) string { return strconv.FormatUint(cookie, 16) }
 // socketTable is ss -tin: the classic columns, and what moved.
 func socketTable(f Frame, t *Table) {
 	t.Columns = []Column{
-		{ID: "state", Title: "State", Width: 10, Left: true},
-		{ID: "recv-q", Title: "Recv-Q", Unit: "bytes", Width: 6},
-		{ID: "send-q", Title: "Send-Q", Unit: "bytes", Width: 6},
+		{ID: "state", Title: "State", Width: 10, Left: true, Rank: 3},
+		{ID: "recv-q", Title: "Recv-Q", Unit: "bytes", Width: 6, Rank: 1},
+		{ID: "send-q", Title: "Send-Q", Unit: "bytes", Width: 6, Rank: 1},
 		{ID: "kB/s", Title: "kB/s", Unit: "kB/s", Width: 6, Decimals: 1},
 		{ID: "rx", Title: "rx", Unit: "kB/s", Width: 6, Decimals: 1, Rank: 5},
 		{ID: "tx", Title: "tx", Unit: "kB/s", Width: 6, Decimals: 1, Rank: 5},
-		{ID: "rtt", Title: "rtt", Unit: "ms", Width: 6, Decimals: 1},
+		{ID: "rtt", Title: "rtt", Unit: "ms", Width: 6, Decimals: 1, Rank: 2},
 		{ID: "rttvar", Title: "var", Unit: "ms", Width: 6, Decimals: 1, Rank: 8},
-		{ID: "retr", Title: "retr", Unit: "segments", Width: 4},
+		{ID: "retr", Title: "retr", Unit: "segments", Width: 4, Rank: 2},
 		{ID: "retrans", Title: "all", Unit: "segments", Width: 6, Rank: 9},
 		{ID: "cwnd", Title: "cwnd", Unit: "segments", Width: 5, Rank: 6},
 		{ID: "unacked", Title: "unack", Unit: "segments", Width: 5, Rank: 11},
@@ -116,10 +116,10 @@ func socketTable(f Frame, t *Table) {
 		{ID: "rwnd", Title: "rwnd", Unit: "%", Width: 5, Decimals: 1, Rank: 7},
 		{ID: "sndbuf", Title: "sndbf", Unit: "%", Width: 5, Decimals: 1, Rank: 7},
 		{ID: "delivery", Title: "deliv", Unit: "kB/s", Width: 7, Decimals: 1, Rank: 10},
-		{ID: "mss", Title: "mss", Unit: "bytes", Width: 5, Rank: 14},
-		{ID: "rto", Title: "rto", Unit: "ms", Width: 6, Rank: 13},
+		{ID: "mss", Title: "mss", Unit: "bytes", Width: 5, Hidden: true},
+		{ID: "rto", Title: "rto", Unit: "ms", Width: 6, Hidden: true},
 		{ID: "cong", Title: "cong", Width: 6, Left: true, Rank: 15},
-		{ID: "uid", Title: "uid", Width: 6, Rank: 16},
+		{ID: "uid", Title: "uid", Width: 6, Hidden: true},
 		{ID: "local", Title: "Local", Width: addrWidth, Left: true, Rank: 4},
 		{ID: "peer", Title: "Peer", Width: addrWidth, Left: true},
 		{ID: "process", Title: "Process", Width: 7, Left: true},
@@ -160,13 +160,13 @@ func listenTable(f Frame, t *Table) {
 	t.Columns = []Column{
 		{ID: "recv-q", Title: "Recv-Q", Unit: "connections", Width: 6},
 		{ID: "send-q", Title: "Send-Q", Unit: "connections", Width: 6},
-		{ID: "full", Title: "full%", Unit: "%", Width: 5},
+		{ID: "full", Title: "full%", Unit: "%", Width: 5, Rank: 2},
 		{ID: "drops", Title: "drop/s", Unit: "/s", Width: 6, Decimals: 1},
-		{ID: "drops_total", Title: "drops", Width: 7, Rank: 3},
+		{ID: "drops_total", Title: "drops", Width: 7, Rank: 4},
 		{ID: "conns", Title: "conns", Width: 6, Rank: 1},
-		{ID: "syn-recv", Title: "syn", Width: 5, Rank: 2},
+		{ID: "syn-recv", Title: "syn", Width: 5, Rank: 3},
 		{ID: "local", Title: "Local", Width: addrWidth, Left: true},
-		{ID: "process", Title: "Process", Width: 7, Left: true},
+		{ID: "process", Title: "Process", Width: 12, Left: true},
 		{ID: "local_address", Title: "local address", Width: 21, Left: true, Hidden: true},
 	}
 	s := socketsOver(f)
@@ -192,15 +192,16 @@ func listenTable(f Frame, t *Table) {
 func peerTable(f Frame, t *Table) {
 	t.Columns = []Column{
 		{ID: "sockets", Title: "socks", Width: 6},
-		{ID: "estab", Title: "ESTAB", Width: 6, Rank: 2},
+		{ID: "estab", Title: "ESTAB", Width: 6, Rank: 3},
 		{ID: "syn-sent", Title: "SYN-SENT", Width: 8, Rank: 1},
-		{ID: "recv-q", Title: "Recv-Q", Unit: "bytes", Width: 6, Rank: 3},
+		{ID: "recv-q", Title: "Recv-Q", Unit: "bytes", Width: 6, Rank: 2},
 		{ID: "send-q", Title: "Send-Q", Unit: "bytes", Width: 6},
 		{ID: "rx", Title: "rx", Unit: "kB/s", Width: 7, Decimals: 1},
 		{ID: "tx", Title: "tx", Unit: "kB/s", Width: 7, Decimals: 1},
 		{ID: "rtt", Title: "rtt", Unit: "ms", Width: 6, Decimals: 1},
 		{ID: "retr", Title: "retr/s", Unit: "/s", Width: 6, Decimals: 1},
-		{ID: "peer", Title: "Peer", Width: 15, Left: true},
+		{ID: "peer", Title: "Peer", Width: addrWidth, Left: true},
+		{ID: "peer_address", Title: "peer address", Width: 21, Left: true, Hidden: true},
 	}
 	s := socketsOver(f)
 	if s == nil {
@@ -215,7 +216,7 @@ func peerTable(f Frame, t *Table) {
 		t.Rows = append(t.Rows, Row{ID: p.Addr.String(), Cells: []Cell{
 			Number(float64(p.Sockets)), Number(float64(p.Established)), Number(float64(p.SynSent)),
 			Number(float64(p.RecvQ)), Number(float64(p.SendQ)), kilobytes(p.Received, s.Span), kilobytes(p.Acked, s.Span),
-			rtt, perSecond(p.Retrans, s.Span), Say(p.Addr.String()),
+			rtt, perSecond(p.Retrans, s.Span), Say(middle(p.Addr.String(), addrWidth)), Say(p.Addr.String()),
 		}})
 	}
 }
@@ -224,9 +225,9 @@ func peerTable(f Frame, t *Table) {
 func counterTable(f Frame, t *Table) {
 	t.Columns = []Column{
 		{ID: "rate", Title: "/s", Unit: "/s", Width: 9, Decimals: 2},
-		{ID: "total", Title: "total", Width: 12},
+		{ID: "total", Title: "total", Width: 10},
 		{ID: "counter", Title: "counter", Width: 24, Left: true},
-		{ID: "says", Title: "says", Width: 30, Left: true, Rank: 1},
+		{ID: "says", Title: "says", Width: 16, Left: true, Rank: 1},
 	}
 	s := tcpOver(f)
 	if s == nil {

@@ -34,7 +34,49 @@ func (p *TCP) View(f Frame, c Canvas) string {
 		lines = append(lines, stateLine(f, c))
 	}
 	lines = append(lines, p.title(f, c, t))
-	return fit(append(lines, p.body(f, c, t, c.Height-len(lines))...), c.Height)
+	rest := c.Height - len(lines)
+	if p.view == asSockets && c.Width >= wideWidth && c.Height >= wideHeight && socketsOver(f) != nil {
+		room := min(rest/3, 16)
+		body := p.body(f, c, t, rest-room)
+		for len(body) < rest-room { // the panels stay where they are
+			body = append(body, "")
+		}
+		return fit(append(append(lines, body...), panels(f, c, room)...), c.Height)
+	}
+	return fit(append(lines, p.body(f, c, t, rest)...), c.Height)
+}
+
+// panels are the listeners and the peers, side by side.
+func panels(f Frame, c Canvas, height int) []string {
+	half := (c.Width - 2) / 2
+	left, right := c, c
+	left.Width, right.Width = half, c.Width-half-2
+	s := socketsOver(f)
+	var listeners, peers Table
+	listenTable(f, &listeners)
+	peerTable(f, &peers)
+	return widget.Join(
+		append([]string{widget.Title(c.Theme, half, "listeners", widget.Count(uint64(len(s.Listeners)+s.UnlistedListeners)))}, still(left, listeners, height-1)...), half,
+		append([]string{widget.Title(c.Theme, right.Width, "peers", widget.Count(uint64(len(s.Peers)+s.UnlistedPeers)))}, still(right, peers, height-1)...), 2)
+}
+
+// still draws a table that has no cursor.
+func still(c Canvas, t Table, height int) []string {
+	var l list
+	columns := l.layout(t, c.Width, listOptions{})
+	heads := make([]widget.Column, len(columns))
+	for i, col := range columns {
+		heads[i] = widget.Column{Title: col.Title, Width: col.Width, Left: col.Left}
+	}
+	out := []string{widget.Heads(c.Theme, heads, c.Width)}
+	for _, r := range t.Rows[:min(len(t.Rows), max(height-1, 0))] {
+		cells := make([]string, len(columns))
+		for i, col := range columns {
+			cells[i] = r.Cells[col.index].fit(col.Column)
+		}
+		out = append(out, widget.Cells(c.Theme, heads, cells, false, c.Width))
+	}
+	return out
 }
 
 // tcpTitle has the gauges.
