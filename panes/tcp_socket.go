@@ -218,7 +218,7 @@ func steadyFields(r *collectors.SocketRow) []socketField {
 	if d == nil {
 		return out
 	}
-	say("options", "agreed in the handshake", tcpOptions(d))
+	say("options", tcpOptions(d), fmt.Sprintf("%#x", d.Options))
 	if states := []string{"open", "disorder", "cwr", "recovery", "loss"}; int(d.CAState) < len(states) {
 		say("congestion state", "recovery and loss: something is sent again", states[d.CAState])
 	}

@@ -146,7 +146,7 @@ func socketRow(s *collectors.Sockets, r *collectors.SocketRow) Row {
 		Say(r.State.String()),
 		Number(float64(r.RecvQ)), Number(float64(r.SendQ)),
 		kilobytes(r.Acked+r.Received, s.Span), kilobytes(r.Received, s.Span), kilobytes(r.Acked, s.Span),
-		micros(r.RTT, r.HasInfo), micros(r.RTTVar, r.HasInfo),
+		micros(r.RTT, r.HasInfo), micros(r.RTTVar, r.HasInfo && r.RTT > 0),
 		n(r.Retrans), n(r.RetransTotal), n(r.Cwnd), n(r.Unacked), n(r.Lost),
 		partOf(r.Busy, s.Span), partOf(r.RwndLimited, s.Span), partOf(r.SndbufLimited, s.Span),
 		rate, n(r.MSS), micros(r.RTO, r.HasInfo), Name(collectors.Clean(r.Congestion)), Number(float64(r.UID)),
