@@ -32,6 +32,12 @@ func (s *Snapshot) Size() int {
 	if s.Self != nil {
 		n += allocSize(unsafe.Sizeof(*s.Self))
 	}
+	if s.Disk != nil {
+		n += allocSize(unsafe.Sizeof(*s.Disk)) + s.Disk.size()
+	}
+	if s.FileSystems != nil {
+		n += allocSize(unsafe.Sizeof(*s.FileSystems)) + s.FileSystems.size()
+	}
 	return n
 }
 
@@ -61,14 +67,24 @@ func (p *ProcInfo) Size() int {
 	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.Bytes())))
 }
 
-// WithoutRows returns s, or a copy of s whose sample of tasks has lost its rows.
+// WithoutRows returns s, or a copy of s whose samples of tasks and disks have lost their rows.
 func (s *Snapshot) WithoutRows() *Snapshot {
-	if s.Tasks == nil || s.Tasks.Rows == nil {
+	tasks := s.Tasks != nil && s.Tasks.Rows != nil
+	disk := s.Disk != nil && s.Disk.Rows != nil
+	if !tasks && !disk {
 		return s
 	}
-	c, t := *s, *s.Tasks
-	t.Rows = nil
-	c.Tasks = &t
+	c := *s
+	if tasks {
+		t := *s.Tasks
+		t.Rows = nil
+		c.Tasks = &t
+	}
+	if disk {
+		d := *s.Disk
+		d.Rows = nil
+		c.Disk = &d
+	}
 	return &c
 }
 

@@ -70,10 +70,9 @@ func fits(t *testing.T, out string, width, height int) {
 func states() map[string][]string {
 	return map[string][]string{
 		"overview":        {"1"},
-		"overview vmstat": {"1", "G", "k", "k", "k"},
-		"overview mpstat": {"1", "G", "k", "k"},
-		"overview runq":   {"1", "G", "k"},
-		"overview tcp":    {"1", "G"},
+		"overview vmstat": {"1", "row vmstat"},
+		"overview mpstat": {"1", "row mpstat"},
+		"overview runq":   {"1", "row runqlat"},
 		"cpu":             {"2"},
 		"cpu percentiles": {"2", "v"},
 		"cpu heat map":    {"2", "v", "v"},
@@ -81,17 +80,30 @@ func states() map[string][]string {
 		"cpu by cause":    {"2", "i", "i"},
 		"cpu page":        {"2", "j", "j", "enter"},
 		"help":            {"2", "?"},
-		"tcp":             {"7"},
-		"tcp listeners":   {"7", "v"},
-		"tcp peers":       {"7", "v", "v"},
-		"tcp counters":    {"7", "v", "v", "v"},
-		"tcp connection":  {"7", "enter"},
+
+		"overview iostat": {"1", "row iostat"},
+		"disk":            {"5"},
+		"disk all":        {"5", "a", "G"},
+		"disk files":      {"5", "v"},
+		"disk page":       {"5", "enter"},
+
+		"overview tcp":   {"1", "row sar TCP"},
+		"tcp":            {"7"},
+		"tcp listeners":  {"7", "v"},
+		"tcp peers":      {"7", "v", "v"},
+		"tcp counters":   {"7", "v", "v", "v"},
+		"tcp connection": {"7", "enter"},
 	}
 }
 
-// press sends keys and runs what they ask for, as Bubble Tea does.
+// press sends keys and runs what they ask for, as Bubble Tea does. "row x" puts the cursor on row x
+// of the pane that is shown.
 func press(r *Root, keys ...string) {
 	for _, k := range keys {
+		if row, ok := strings.CutPrefix(k, "row "); ok {
+			run(r, func() tea.Msg { return GoMsg{r.top().Info().ID, row} })
+			continue
+		}
 		run(r, func() tea.Msg { return keyMsg(k) })
 	}
 }
