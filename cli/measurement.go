@@ -47,6 +47,11 @@ func newMeasurement(o options) *measurement {
 	if o.Wide {
 		on = append(on, collectors.Want{ID: collectors.WakeID})
 	}
+	if o.Wide || o.Report {
+		for _, p := range panes.All() {
+			on = append(on, p.Wants(panes.Scope{})...)
+		}
+	}
 	m.runner = collectors.NewRunner(collectors.RunnerConfig{
 		Interval:   o.Interval,
 		Collectors: collectors.All(m.kernel, collectors.NewFS(""), off),

@@ -31,6 +31,7 @@ type options struct {
 	Keys     map[string][]string
 
 	Wide     bool     // start the probes that wait for somebody to look, too
+	Report   bool     // start those that a report's panes show
 	Warnings []string // of the configuration, one line each
 }
 

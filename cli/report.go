@@ -46,6 +46,7 @@ the panes, of which the named ones. Ctrl+c ends it early with the report of the 
 				return usagef("--for %v is shorter than the interval of %v", span, o.Interval)
 			}
 			request.Panes = args
+			o.Report = true
 			return c.measure(o, span, output, request)
 		},
 	}

@@ -32,8 +32,7 @@ type socketCollector struct {
 	begun bool
 	err   error
 	six   string // why there are no IPv6 sockets
-	seen  uint64 // sockets read since start
-	spent time.Duration
+	cost  time.Duration // of a reading, its moving mean
 }
 
 // NewSockets returns the on-demand collector of Sockets, of our own network namespace.
@@ -48,7 +47,7 @@ func newSockets(open func() (diagSource, error), owners *ownerCache) *socketColl
 func (c *socketCollector) Meta() Meta { return Meta{ID: SocketsID, OnDemand: true} }
 
 func (c *socketCollector) Start(ctx context.Context) error {
-	c.begun, c.err, c.six, c.every = false, nil, "", 0
+	c.begun, c.err, c.six, c.every, c.cost = false, nil, "", 0, 0
 	c.track = newSockTracker()
 	src, err := c.open()
 	if err != nil {
@@ -95,17 +94,20 @@ func (c *socketCollector) Collect(ctx context.Context, now time.Duration) (Sampl
 	c.owners.fill(ctx, s, c.track)
 	s.NoIPv6 = c.six
 	s.Cost = threadCPU() - began
-	c.every = stretch(s.Cost)
+	if c.cost == 0 {
+		c.cost = s.Cost
+	}
+	c.cost += (s.Cost - c.cost) / 4 // a mean, so that the interval does not change with each reading
+	c.every = stretch(c.cost)
 	s.Every = c.every
 	c.last = now
-	c.seen += uint64(s.Total)
-	c.spent += s.Cost
 	return s, nil
 }
 
-// stretch is how far apart readings of this cost have to be; 0 when every second is allowed.
+// stretch is how far apart readings of this cost have to be, in whole seconds; 0 when every second
+// is allowed.
 func stretch(cost time.Duration) time.Duration {
-	every := time.Duration(float64(cost) / socketShare).Round(time.Second)
+	every := (time.Duration(float64(cost)/socketShare) + time.Second - 1).Truncate(time.Second)
 	if every <= time.Second {
 		return 0
 	}

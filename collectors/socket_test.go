@@ -418,7 +418,7 @@ func TestSocketsErrors(t *testing.T) {
 
 func TestSocketsStretch(t *testing.T) {
 	for cost, want := range map[time.Duration]time.Duration{
-		0: 0, 50 * time.Millisecond: 0, 74 * time.Millisecond: 0, 80 * time.Millisecond: 2 * time.Second,
+		0: 0, 50 * time.Millisecond: 0, 51 * time.Millisecond: 2 * time.Second, 80 * time.Millisecond: 2 * time.Second,
 		300 * time.Millisecond: 6 * time.Second, time.Minute: maxStretch,
 	} {
 		if got := stretch(cost); got != want {

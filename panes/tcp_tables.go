@@ -122,7 +122,7 @@ func socketTable(f Frame, t *Table) {
 		{ID: "uid", Title: "uid", Width: 6, Hidden: true},
 		{ID: "local", Title: "Local", Width: addrWidth, Left: true, Rank: 4},
 		{ID: "peer", Title: "Peer", Width: addrWidth, Left: true},
-		{ID: "process", Title: "Process", Width: 7, Left: true},
+		{ID: "process", Title: "Process", Width: 13, Left: true},
 		{ID: "local_address", Title: "local address", Width: 21, Left: true, Hidden: true},
 		{ID: "peer_address", Title: "peer address", Width: 21, Left: true, Hidden: true},
 	}
@@ -166,7 +166,7 @@ func listenTable(f Frame, t *Table) {
 		{ID: "conns", Title: "conns", Width: 6, Rank: 1},
 		{ID: "syn-recv", Title: "syn", Width: 5, Rank: 3},
 		{ID: "local", Title: "Local", Width: addrWidth, Left: true},
-		{ID: "process", Title: "Process", Width: 12, Left: true},
+		{ID: "process", Title: "Process", Width: 13, Left: true},
 		{ID: "local_address", Title: "local address", Width: 21, Left: true, Hidden: true},
 	}
 	s := socketsOver(f)

@@ -135,10 +135,9 @@ func sarLines(f Frame, c Canvas, t *collectors.TCP) []string {
 			low.To(at).Put(c.Theme.Dim, col.id+" ").Right(theme.Style{}, rate(tcpCell(t, col.counter)), at+16)
 		}
 	}
-	for l, counter := range map[*widget.Line]collectors.TCPCounter{top: collectors.TCPOutSegs, low: collectors.TCPRetransSegs} {
-		values := counterSeries(f, counter)
-		if room := c.Width - l.Width() - 2; room >= leastSpark {
-			w := min(room, mostSpark)
+	if w := min(c.Width-max(top.Width(), low.Width())-2, mostSpark); w >= leastSpark {
+		for l, counter := range map[*widget.Line]collectors.TCPCounter{top: collectors.TCPOutSegs, low: collectors.TCPRetransSegs} {
+			values := counterSeries(f, counter)
 			l.To(c.Width-w).Put(c.Theme.Accent, widget.Spark(values, w, 0, most(values)))
 		}
 	}
