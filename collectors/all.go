@@ -13,6 +13,7 @@ func All(k *bpf.Kernel, fs FS, off map[string]bool) []Collector {
 		NewSched(k, fs, off),
 		NewWake(k),
 		NewTasks(fs, newIterScanner(k)),
+		NewCgroups(fs),
 		NewSelf(),
 	}
 }

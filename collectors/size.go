@@ -26,6 +26,9 @@ func (s *Snapshot) Size() int {
 	if s.Self != nil {
 		n += allocSize(unsafe.Sizeof(*s.Self))
 	}
+	if s.Cgroups != nil {
+		n += s.Cgroups.size()
+	}
 	return n
 }
 
@@ -55,14 +58,22 @@ func (p *ProcInfo) Size() int {
 	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.Bytes())))
 }
 
-// WithoutRows returns s, or a copy of s whose sample of tasks has lost its rows.
+// WithoutRows returns s, or a copy of s whose samples of tasks and of cgroups have lost their rows.
 func (s *Snapshot) WithoutRows() *Snapshot {
-	if s.Tasks == nil || s.Tasks.Rows == nil {
+	tasks := s.Tasks != nil && s.Tasks.Rows != nil
+	cgroups := s.Cgroups != nil && s.Cgroups.Rows != nil
+	if !tasks && !cgroups {
 		return s
 	}
-	c, t := *s, *s.Tasks
-	t.Rows = nil
-	c.Tasks = &t
+	c := *s
+	if tasks {
+		t := *s.Tasks
+		t.Rows = nil
+		c.Tasks = &t
+	}
+	if cgroups {
+		c.Cgroups = s.Cgroups.withoutRows()
+	}
 	return &c
 }
 

@@ -27,6 +27,8 @@ type Snapshot struct {
 	Wake  *Wake
 	Tasks *Tasks
 	Self  *Self
+
+	Cgroups *Cgroups
 }
 
 // ProbeRows lists the rows of all collectors, by collector and in its order.
