@@ -283,8 +283,9 @@ func (c *cgroupCollector) Close() error {
 	}
 	c.tree.order, c.tree.root, c.begun = nil, nil, false
 	c.tree.next, c.tree.stale = 0, false
+	err := c.tree.watch.close()
 	c.reader.seen, c.reader.seenV1, c.reader.failed = [cgroupSlots]bool{}, [cgroupSlots]bool{}, [cgroupSlots]error{}
-	return nil
+	return err
 }
 
 // majorLoop is the major number of loop devices: their I/O is that of the file's disk again.

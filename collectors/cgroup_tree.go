@@ -20,6 +20,7 @@ type cgroupNode struct {
 	children []*cgroupNode // by path
 	depth    uint8
 	in       uint8     // bit i: it stands in cgroupTree.dirs[i]
+	watched  uint8     // as in
 	links    [7]uint32 // of each directory: 2 and one for each directory in it
 	ino      uint64    // of the first directory it stands in
 	v2       bool      // that one is of v2
@@ -42,10 +43,11 @@ type cgroupNode struct {
 	gone  bool
 }
 
-// cgroupTree knows which cgroups there are. A directory's link count tells when directories came or
-// went in it (kernfs keeps it at 2 and one for each), so that a look at a cgroup is one stat; one
-// that went and another that came between two looks are found when the first cannot be read.
+// cgroupTree knows which cgroups there are. It is told by inotify when one came or went. Besides, and
+// where that is not to be had, it looks at them in turn: a directory's link count tells when others
+// came or went in it (kernfs keeps it at 2 and one for each), so that a look is one stat.
 type cgroupTree struct {
+	watch   cgroupWatch
 	fs      FS
 	mounts  cgroupMounts
 	dirs    []string         // the distinct mounts, as they are called in our own file system
@@ -88,6 +90,7 @@ func (t *cgroupTree) open(ctx context.Context) error {
 			t.dirs = append(t.dirs, dir)
 		}
 	}
+	t.watch = newCgroupWatch()
 	t.root = &cgroupNode{path: "/"}
 	for i := range t.dirs {
 		t.root.in |= 1 << i
@@ -114,10 +117,15 @@ func (t *cgroupTree) look(n *cgroupNode) {
 		if n.in&bit == 0 {
 			continue
 		}
+		if n.watched&bit == 0 { // first the watch, then the list: nothing comes unseen between
+			n.watched |= bit
+			t.watch.add(n, t.dir(n, i))
+		}
 		var st unix.Stat_t
 		if err := unix.Stat(t.dir(n, i), &st); err != nil {
 			if n.parent != nil {
 				n.in &^= bit
+				n.watched &^= bit
 				changed = true
 			}
 			continue
@@ -127,6 +135,8 @@ func (t *cgroupTree) look(n *cgroupNode) {
 			if n.ino != 0 && n.ino != st.Ino { // another of the same name
 				t.removed = append(t.removed, n.ino)
 				t.forget(n)
+				n.watched = bit
+				t.watch.add(n, t.dir(n, i))
 			}
 			n.ino, n.v2 = st.Ino, t.at[unified] == i
 		}
@@ -179,6 +189,7 @@ func (t *cgroupTree) list(n *cgroupNode) {
 			t.remove(c)
 		case in != c.in:
 			c.in = in
+			c.watched &= in
 			t.look(c)
 		}
 	}
@@ -213,19 +224,21 @@ func (t *cgroupTree) remove(n *cgroupNode) {
 	}
 }
 
-// refresh looks at up to count nodes, in turn.
+// refresh takes in what inotify tells, and looks at up to count nodes in turn. One each time is
+// enough to find what a watch may have missed.
 func (t *cgroupTree) refresh(count int) {
 	t.removed = nil
-	t.omitted = min(t.omitted, MaxCgroups)
-	if t.next >= len(t.order) {
-		t.next = 0
+	for n := range t.watch.changed() {
+		if !n.gone {
+			t.list(n)
+		}
 	}
-	if t.next == 0 {
-		t.omitted = 0
+	if !t.watch.full {
+		count = 1
 	}
 	for range min(count, len(t.order)) {
 		if t.next >= len(t.order) {
-			t.next = 0
+			t.next, t.omitted = 0, 0
 		}
 		if n := t.order[t.next]; !n.gone {
 			t.look(n)
