@@ -66,6 +66,7 @@ const (
 	Bottom   = "bottom"
 	Open     = "open"
 	Back     = "back"
+	Command  = "command"
 	Redraw   = "redraw"
 	Suspend  = "suspend"
 )
@@ -78,6 +79,7 @@ func Global() []Key {
 		New(Pause, "space", "pause", " ", "p").In("pause, and resume"),
 		New(Snapshot, "S", "snapshot", "S", "ctrl+s").In("write everything shown into a text report"),
 		New(Help, "?", "help", "?", "f1").In("help: search with /, Enter does it"),
+		New(Command, ":", "command", ":").In("go to a pane or do anything by its name; Tab completes"),
 		New(Quit, "q", "quit", "q", "f10", "ctrl+c"),
 		New(NextTab, "Tab", "next pane", "tab"),
 		New(PrevTab, "S-Tab", "previous pane", "shift+tab"),

@@ -77,7 +77,7 @@ const rowAll = "all"
 
 // Info implements Pane.
 func (p *CPU) Info() Info {
-	return Info{ID: CPUPane, Title: "CPU", Short: "CPU", Digit: "2", Help: "cpu"}
+	return Info{ID: CPUPane, Title: "CPU", Short: "CPU", Digit: "2", Help: "cpu", Command: "mpstat -P ALL 1; vmstat 1; runqlat 1"}
 }
 
 // Wants implements Pane: the split by cause needs a probe of its own.

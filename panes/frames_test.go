@@ -63,8 +63,15 @@ func divide(h collectors.Hist, n, i int) collectors.Hist {
 	return part
 }
 
+// fixtures add the sample of one subject each to a second of a story. What they make follows from
+// the second, so that subjects agree with each other.
+func fixtures() []func(*story, load, *collectors.Snapshot) {
+	return []func(*story, load, *collectors.Snapshot){}
+}
+
 // story is a run, a moment a second.
 type story struct {
+	kind    string // the state it is drawn for: idle, busy, extreme, lossy, denied
 	uptime  time.Duration
 	facts   collectors.Facts
 	mem     collectors.Mem
@@ -80,8 +87,9 @@ type story struct {
 	probes    map[collectors.ID][]collectors.Probe
 }
 
-func newStory(host string, cpus int, uptime time.Duration) *story {
+func newStory(kind, host string, cpus int, uptime time.Duration) *story {
 	return &story{
+		kind:   kind,
 		uptime: uptime,
 		facts: collectors.Facts{
 			Hostname: collectors.RawString(host), Kernel: "6.1.0-28-amd64", Arch: "x86_64", CPUs: cpus,
@@ -208,6 +216,9 @@ func (s *story) second(l load) *collectors.Snapshot {
 	}
 	self.CPUTotal, self.BPFTotal = s.selfCPU, s.selfBPF
 	snap.Self = self
+	for _, add := range fixtures() {
+		add(s, l, snap)
+	}
 	s.moments = append(s.moments, triage.Moment{Snapshot: snap})
 	return snap
 }
@@ -232,7 +243,7 @@ func idleLoad(i int) load {
 
 // idleStory is a host with nothing to do.
 func idleStory() *story {
-	s := newStory("build-3", 8, 41*24*time.Hour)
+	s := newStory("idle", "build-3", 8, 41*24*time.Hour)
 	s.loads = [3]float64{0.05, 0.04, 0.05}
 	for i := range 61 {
 		s.second(idleLoad(i))
@@ -270,7 +281,7 @@ func busyLoad(i int) load {
 }
 
 func busyStory(n int) *story {
-	s := newStory("db-2", 2, 3*24*time.Hour)
+	s := newStory("busy", "db-2", 2, 3*24*time.Hour)
 	s.loads = [3]float64{0.6, 0.6, 0.6}
 	for i := range n {
 		switch {
@@ -323,7 +334,7 @@ func judgedFrame() Frame {
 // harm.
 func extremeFrame() Frame {
 	host := "\x1b]0;owned\x07\u202egnp.exe\xff" + "node-with-a-name-that-goes-on-and-on"
-	s := newStory(host, 256, 4000*24*time.Hour)
+	s := newStory("extreme", host, 256, 4000*24*time.Hour)
 	s.facts.Kernel = "6.12.0\x1b[2J"
 	s.mem = collectors.Mem{Total: 24 << 40, Available: 1 << 20}
 	s.loads = [3]float64{98765.4, 54321, 12345}
@@ -356,7 +367,7 @@ func extremeFrame() Frame {
 // lossyFrame is the busy host seen badly: events lost, samples late, a CPU that came online, no
 // PSI and no scan of the tasks.
 func lossyFrame() Frame {
-	s := newStory("db-2", 2, 3*24*time.Hour)
+	s := newStory("lossy", "db-2", 2, 3*24*time.Hour)
 	s.loads = [3]float64{11, 9, 8}
 	const noPSI = "PSI is off: boot with psi=1"
 	s.probes[collectors.TasksID] = []collectors.Probe{{Name: "pidstat", State: collectors.Failed, Hook: "iter/task", Reason: "no answer for 3 s"}}
@@ -392,7 +403,7 @@ func lossyFrame() Frame {
 
 // deniedFrame is the busy host seen by a user who may not load BPF.
 func deniedFrame() Frame {
-	s := newStory("db-2", 2, 3*24*time.Hour)
+	s := newStory("denied", "db-2", 2, 3*24*time.Hour)
 	s.loads = [3]float64{0.6, 0.6, 0.6}
 	off := collectors.Probe{
 		State: collectors.Off, Hook: "tp_btf sched_switch", Reason: "needs CAP_BPF and CAP_PERFMON: operation not permitted",

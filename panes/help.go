@@ -25,6 +25,13 @@ func Help(name string) string {
 	return string(b)
 }
 
+// overlay is what takes the keys until it closes itself, by setting the root's to nil. It may draw
+// in place of the pane; an empty view leaves the pane on the screen.
+type overlay interface {
+	key(r *Root, msg tea.KeyMsg) (cmd tea.Cmd, routed bool)
+	view(c Canvas) string
+}
+
 // help is the overlay of ?: the keys that work here, then the pane's page. It is a list to search
 // and to choose from.
 type help struct {
@@ -79,9 +86,8 @@ func (h *help) lines() []helpLine {
 	return out
 }
 
-// helpKey handles one press while the overlay is open.
-func (r *Root) helpKey(msg tea.KeyMsg) (cmd tea.Cmd, routed bool) {
-	h := r.help
+// key implements overlay.
+func (h *help) key(r *Root, msg tea.KeyMsg) (cmd tea.Cmd, routed bool) {
 	lines := h.lines()
 	if h.searching {
 		switch msg.Type {
@@ -114,7 +120,7 @@ func (r *Root) helpKey(msg tea.KeyMsg) (cmd tea.Cmd, routed bool) {
 		h.searching = true
 	case !ok:
 	case k.ID == keymap.Quit || k.ID == keymap.Back || k.ID == keymap.Help:
-		r.help = nil
+		r.over = nil
 	case k.ID == keymap.Up:
 		h.at = max(h.at-1, 0)
 	case k.ID == keymap.Down:
@@ -133,7 +139,7 @@ func (r *Root) helpKey(msg tea.KeyMsg) (cmd tea.Cmd, routed bool) {
 		return tea.Suspend, false
 	case k.ID == keymap.Open && h.at < len(lines) && lines[h.at].key != nil:
 		chosen := *lines[h.at].key
-		r.help = nil
+		r.over = nil
 		if chosen.ID == keymap.Help {
 			return nil, false
 		}

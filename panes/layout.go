@@ -4,6 +4,7 @@ package panes
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -24,7 +25,7 @@ const frameLines = 3
 // View implements tea.Model. Bubble Tea calls it after every message, so the screen is kept until
 // something changes.
 func (r *Root) View() string {
-	if r.width == 0 || r.height == 0 {
+	if r.size.Width == 0 || r.size.Height == 0 {
 		return ""
 	}
 	if r.drawn == "" {
@@ -35,23 +36,24 @@ func (r *Root) View() string {
 
 func (r *Root) draw() string {
 	t := r.cfg.Theme
-	if r.width < leastWidth || r.height < leastHeight {
-		return widget.NewLine(r.width).Plain(fmt.Sprintf("bpf60 needs %d×%d, has %d×%d; q quits",
-			leastWidth, leastHeight, r.width, r.height)).String()
+	if r.size.Width < leastWidth || r.size.Height < leastHeight {
+		return widget.NewLine(r.size.Width).Plain(fmt.Sprintf("bpf60 needs %d×%d, has %d×%d; q quits",
+			leastWidth, leastHeight, r.size.Width, r.size.Height)).String()
 	}
-	lines := make([]string, 0, r.height)
+	lines := make([]string, 0, r.size.Height)
 	lines = append(lines, r.header(t), r.tabs(t))
-	room := r.height - frameLines
+	room := r.size.Height - frameLines
 	var body string
-	c := Canvas{Width: r.width, Height: room, Theme: t, Focused: true}
-	if r.help != nil {
-		body = r.help.view(c)
-	} else {
+	c := Canvas{Width: r.size.Width, Height: room, Theme: t, Focused: true}
+	if r.over != nil {
+		body = r.over.view(c)
+	}
+	if body == "" {
 		body = r.top().View(r.frame, c)
 	}
 	shown := strings.Split(body, "\n")
 	lines = append(lines, shown[:min(len(shown), room)]...)
-	for len(lines) < r.height-1 {
+	for len(lines) < r.size.Height-1 {
 		lines = append(lines, "")
 	}
 	return strings.Join(append(lines, r.footer(t)), "\n")
@@ -59,9 +61,9 @@ func (r *Root) draw() string {
 
 // header says which host this is, how it is, and how far the first triage has come.
 func (r *Root) header(t theme.Theme) string {
-	l := widget.NewLine(r.width)
+	l := widget.NewLine(r.size.Width)
 	right, style := r.clock()
-	end := r.width - widget.Width(right)
+	end := r.size.Width - widget.Width(right)
 	h := newest(r.frame, hostOf)
 	if h == nil {
 		l.Put(t.Title, "bpf60").Skip(1).Plain(r.cfg.Version).Skip(2)
@@ -86,7 +88,7 @@ func (r *Root) header(t theme.Theme) string {
 	if psi := r.psi(); psi != "" {
 		parts = append(parts, part{psi, 1})
 	}
-	if r.width >= wideWidth && h.Facts != nil {
+	if r.size.Width >= wideWidth && h.Facts != nil {
 		parts = append(parts,
 			part{fmt.Sprintf("available %s of %s", widget.Bytes(h.Mem.Available), widget.Bytes(h.Mem.Total)), 5},
 			part{"kernel " + clean2(h.Facts.Kernel), 6},
@@ -149,7 +151,7 @@ func (r *Root) clock() (string, styleName) {
 		return fmt.Sprintf("%s  %.0fs done", widget.Clock(now), whole.Seconds()), okStyle
 	}
 	bar := 8
-	if r.width < 60 {
+	if r.size.Width < 60 {
 		bar = 4
 	}
 	return fmt.Sprintf("%s/%.0fs %s", widget.Clock(now), whole.Seconds(), widget.Progress(float64(now), float64(whole), bar)), plainStyle
@@ -158,21 +160,36 @@ func (r *Root) clock() (string, styleName) {
 // tabName is a pane in the tab bar.
 func tabName(p Pane) string {
 	i := p.Info()
-	return " " + i.Digit + " " + i.Short + " "
+	return " " + strings.TrimSpace(i.Digit+" "+i.Short) + " "
+}
+
+// bar is the tabs that are shown, by index: those with a digit, and before them the one that is
+// open if it has none.
+func (r *Root) bar() []int {
+	var out []int
+	for i, p := range r.cfg.Panes {
+		switch digit := p.Info().Digit != ""; {
+		case digit:
+			out = append(out, i)
+		case i == r.tab:
+			out = slices.Insert(out, 0, i)
+		}
+	}
+	return out
 }
 
 // tabs is the tab bar, or where a drill-down is.
 func (r *Root) tabs(t theme.Theme) string {
-	l := widget.NewLine(r.width)
+	l := widget.NewLine(r.size.Width)
 	if s := r.stacks[r.tab]; len(s) > 1 {
-		l.Put(theme.Style{}, " "+s[0].Info().Digit+" "+s[0].Info().Short)
+		l.Put(theme.Style{}, strings.TrimRight(tabName(s[0]), " "))
 		for _, p := range s[1:] {
 			l.Put(t.Dim, " › ").Put(t.Focus, p.Info().Title)
 		}
-		return l.Right(t.Dim, "Esc back", r.width-1).String()
+		return l.Right(t.Dim, "Esc back", r.size.Width-1).String()
 	}
-	for i, p := range r.cfg.Panes {
-		name := tabName(p)
+	for _, i := range r.bar() {
+		name := tabName(r.cfg.Panes[i])
 		if i == r.tab {
 			l.Put(t.Focus, "["+strings.TrimSpace(name)+"]")
 			continue
@@ -185,18 +202,21 @@ func (r *Root) tabs(t theme.Theme) string {
 // footer names the keys that work here now, or says what there is to say; at its right is what
 // bpf60 itself costs.
 func (r *Root) footer(t theme.Theme) string {
-	l := widget.NewLine(r.width)
+	if p, ok := r.over.(*palette); ok {
+		return p.prompt(r, t)
+	}
+	l := widget.NewLine(r.size.Width)
 	keys := r.footerList()
 	cost, lost := r.cost(true)
-	if r.width-widget.Width(cost+lost) < keysWidth(keys)+2 {
+	if r.size.Width-widget.Width(cost+lost) < keysWidth(keys)+2 {
 		cost, lost = r.cost(false)
 	}
-	end := r.width - widget.Width(cost+lost)
+	end := r.size.Width - widget.Width(cost+lost)
 	switch {
 	case r.status.text != "" && r.status.alert:
-		l.Skip(1).Block(t.Alert, " "+widget.Clip(r.status.text, r.width-4)+" ")
+		l.Skip(1).Block(t.Alert, " "+widget.Clip(r.status.text, r.size.Width-4)+" ")
 	case r.status.text != "":
-		l.Skip(1).Plain(widget.Clip(r.status.text, r.width-2))
+		l.Skip(1).Plain(widget.Clip(r.status.text, r.size.Width-2))
 	default:
 		for _, k := range keys {
 			if l.Width()+keysWidth([]keymap.Key{k})+1 > end-2 {
@@ -223,7 +243,7 @@ func keysWidth(keys []keymap.Key) int {
 // footerList is at most eight keys: what opens and goes back, the pane's own, then the global
 // ones of most use.
 func (r *Root) footerList() []keymap.Key {
-	if r.help != nil {
+	if _, ok := r.over.(*help); ok {
 		return helpKeys()
 	}
 	order := []string{keymap.Open, keymap.Back}
@@ -237,7 +257,7 @@ func (r *Root) footerList() []keymap.Key {
 		order = append(order, keymap.Earlier, keymap.Later, keymap.Live)
 	}
 	order = append(order, keymap.Snapshot, keymap.Help)
-	if r.width >= 100 || len(order) < 6 {
+	if r.size.Width >= 100 || len(order) < 6 {
 		order = append(order, keymap.Quit)
 	}
 	byID := make(map[string]keymap.Key)
@@ -270,7 +290,7 @@ func (r *Root) cost(full bool) (cost, lost string) {
 		return "self " + widget.Bytes(s.RSS), lost
 	}
 	cost = fmt.Sprintf("self %.1f%% %s", 100*s.CPU.Seconds()/s.Seconds(), widget.Bytes(s.RSS))
-	if full && r.width >= 60 {
+	if full && r.size.Width >= 60 {
 		cost += fmt.Sprintf(" bpf %.1f%%~", 100*s.BPF.Seconds()/s.Seconds())
 	}
 	return cost, lost

@@ -3,6 +3,7 @@
 package panes
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -205,7 +206,7 @@ func evidence(c Canvas, l listedFinding) []string {
 func digitOf(id ID) string {
 	for _, p := range All() {
 		if i := p.Info(); i.ID == id {
-			return i.Digit
+			return cmp.Or(i.Digit, i.Short)
 		}
 	}
 	return string(id)

@@ -23,8 +23,10 @@ type Info struct {
 	ID    ID
 	Title string // in full: "CPU"
 	Short string // in the tab bar
-	Digit string // the key that opens it; empty for a drill-down
+	Digit string // the key that opens it; empty: it has no tab of its own until it is opened
 	Help  string // name of its page of help
+
+	Command string // the classic command whose numbers it shows: "iostat -xz 1"; empty for a drill-down
 }
 
 // Pane is one view. View and Table are pure functions of the frame and the pane's cursor.

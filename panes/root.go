@@ -52,15 +52,15 @@ const keepFor = 10 * time.Minute
 // messages; it knows no pane by name.
 type Root struct {
 	cfg    Config
-	width  int
-	height int
+	size   tea.WindowSizeMsg
 	tab    int
+	trail  []int    // the tabs that led to this one by Enter, for Esc
 	stacks [][]Pane // of each tab: the pane, then its drill-downs
 	frame  Frame    // what is shown
 	live   time.Duration
 	paused bool
 	status status
-	help   *help
+	over   overlay
 	prefix string // first key of a two-key binding
 	drawn  string // the screen as last drawn; empty: draw again
 }
@@ -102,7 +102,7 @@ func (r *Root) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	r.drawn = ""
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
-		r.width, r.height = max(msg.Width, 0), max(msg.Height, 0)
+		r.size = tea.WindowSizeMsg{Width: max(msg.Width, 0), Height: max(msg.Height, 0)}
 	case NewMsg:
 		r.refresh()
 	case tea.KeyMsg:
@@ -115,7 +115,12 @@ func (r *Root) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case BackMsg:
 		r.back()
 	case GoMsg:
-		return r, r.goTo(msg)
+		from := r.tab
+		cmd := r.goTo(msg)
+		if r.tab != from {
+			r.trail = append(r.trail, from)
+		}
+		return r, cmd
 	case MarkMsg:
 		r.mark()
 	case WantMsg:
@@ -207,8 +212,8 @@ func (r *Root) key(msg tea.KeyMsg) (cmd tea.Cmd, routed bool) {
 		return tea.Quit, false
 	}
 	r.status = status{}
-	if r.help != nil {
-		return r.helpKey(msg)
+	if r.over != nil {
+		return r.over.key(r, msg)
 	}
 	k, ok, begins := keymap.Match(r.bindings(), r.prefix, msg.String())
 	if !ok && !begins && r.prefix != "" { // a broken sequence: the second key counts alone
@@ -231,17 +236,25 @@ func (r *Root) bindings() []keymap.Key {
 	for i := range global {
 		r.fitKey(&global[i])
 	}
-	return r.cfg.Keys.Apply(keymap.Merge(global, r.top().Keys()))
+	own := r.top().Keys()
+	if r.paused { // then the arrows step in time
+		own = slices.DeleteFunc(own, func(k keymap.Key) bool { return k.ID == keymap.Earlier || k.ID == keymap.Later })
+	}
+	return r.cfg.Keys.Apply(keymap.Merge(global, own))
 }
 
 // goKey begins the IDs of the keys that open panes.
 const goKey = "go."
 
-// GlobalKeys returns the keys that work everywhere: those of keymap, and one for each pane.
+// GlobalKeys returns the keys that work everywhere: those of keymap, and one for each pane that has
+// a digit.
 func GlobalKeys(panes []Pane) []keymap.Key {
 	keys := keymap.Global()
 	for _, p := range panes {
 		i := p.Info()
+		if i.Digit == "" {
+			continue
+		}
 		keys = append(keys, keymap.New(goKey+string(i.ID), i.Digit, i.Title, i.Digit).In("open "+i.Title))
 	}
 	return keys
@@ -265,7 +278,7 @@ func (r *Root) fitKey(k *keymap.Key) {
 			*k = k.Off("this is live")
 		}
 	case keymap.Back:
-		if !drilled {
+		if !drilled && len(r.trail) == 0 {
 			*k = k.Off("this is the top")
 		}
 	case keymap.Snapshot:
@@ -292,23 +305,30 @@ func (r *Root) act(k keymap.Key) (cmd tea.Cmd, routed bool) {
 	case keymap.Redraw:
 		return tea.ClearScreen, false
 	case keymap.Help:
-		r.help = r.newHelp()
+		r.over = r.newHelp()
+	case keymap.Command:
+		r.over = &palette{}
 	case keymap.Snapshot:
 		return r.save(), false
 	case keymap.NextTab:
-		r.openTab((r.tab + 1) % len(r.stacks))
+		r.turn(1)
 	case keymap.PrevTab:
-		r.openTab((r.tab + len(r.stacks) - 1) % len(r.stacks))
+		r.turn(-1)
 	case keymap.Pause:
 		r.pause(!r.paused)
 	case keymap.Live:
 		r.pause(false)
-	case keymap.Earlier, keymap.Later:
-		r.step(k.ID == keymap.Later)
 	case keymap.Back:
 		r.back()
+	case keymap.Earlier, keymap.Later:
+		if r.paused {
+			r.step(k.ID == keymap.Later)
+			return nil, false
+		}
+		fallthrough
 	default:
 		if id, ok := strings.CutPrefix(k.ID, goKey); ok {
+			r.trail = nil
 			return r.goTo(GoMsg{Pane: ID(id)}), false
 		}
 		cmd = r.top().Update(Press{ID: k.ID, Frame: r.frame})
@@ -324,7 +344,7 @@ func (r *Root) act(k keymap.Key) (cmd tea.Cmd, routed bool) {
 // selects says whether a key asks for a row: then the status line tells what the row lacks.
 func selects(id string) bool {
 	switch id {
-	case keymap.Open, keymap.Up, keymap.Down, keymap.PageUp, keymap.PageDown, keymap.Top, keymap.Bottom:
+	case keymap.Open, keymap.Up, keymap.Down, keymap.PageUp, keymap.PageDown, keymap.Top, keymap.Bottom, keymap.Earlier, keymap.Later:
 		return true
 	}
 	return false
@@ -339,6 +359,18 @@ func (r *Root) describe() {
 
 func (r *Root) openTab(i int) {
 	r.tab = i
+	r.want()
+}
+
+// turn opens the next tab of the bar, or the one before. Panes without a digit are not in it.
+func (r *Root) turn(step int) {
+	r.trail = nil
+	for range r.stacks {
+		r.tab = (r.tab + step + len(r.stacks)) % len(r.stacks)
+		if r.stacks[r.tab][0].Info().Digit != "" {
+			break
+		}
+	}
 	r.want()
 }
 
@@ -367,11 +399,16 @@ func (r *Root) step(later bool) {
 	}
 }
 
-// back pops the top drill-down. Its pane kept its cursor all the while.
+// back pops the top drill-down, or returns to the tab whose row led here. Each pane kept its cursor
+// all the while.
 func (r *Root) back() {
 	if s := r.stacks[r.tab]; len(s) > 1 {
 		r.stacks[r.tab] = s[:len(s)-1]
 		r.want()
+	} else if n := len(r.trail); n > 0 {
+		from := r.trail[n-1]
+		r.trail = r.trail[:n-1]
+		r.openTab(from)
 	}
 }
 
@@ -449,7 +486,7 @@ func (r *Root) report() Report {
 
 // mouse moves with the wheel and opens the tab that is clicked.
 func (r *Root) mouse(msg tea.MouseMsg) tea.Cmd {
-	if r.help != nil {
+	if r.over != nil {
 		return nil
 	}
 	switch {
@@ -459,8 +496,9 @@ func (r *Root) mouse(msg tea.MouseMsg) tea.Cmd {
 		return r.top().Update(Press{ID: keymap.Down, Frame: r.frame})
 	case msg.Button == tea.MouseButtonLeft && msg.Action == tea.MouseActionPress && msg.Y == 1:
 		x := 0
-		for i, p := range r.cfg.Panes {
-			if x += widget.Width(tabName(p)); msg.X < x {
+		for _, i := range r.bar() {
+			if x += widget.Width(tabName(r.cfg.Panes[i])); msg.X < x {
+				r.trail = nil
 				r.openTab(i)
 				break
 			}

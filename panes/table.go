@@ -37,6 +37,8 @@ type Column struct {
 	Width    int
 	Decimals int
 	Left     bool // text: left-aligned
+	Rank     int  // on a narrow screen columns of the highest rank leave first; 0: the last to go
+	Hidden   bool // not on the screen; reports have it
 }
 
 // Row is one line. Its ID stays the same from frame to frame, so that a cursor can stay on it.
