@@ -20,8 +20,9 @@ type CgroupLimits struct {
 // CgroupInfo is the part of a cgroup that rarely changes. It is interned: samples share it, and it
 // is never written after it is published.
 type CgroupInfo struct {
-	// ID is the inode of the directory: of v2, where it is what BPF calls the cgroup's ID, else of
-	// the first hierarchy of v1 that has the cgroup. It is not used again while the host is up.
+	// ID is the inode of the directory: of v2, where it is what BPF calls the cgroup's ID and is not
+	// used again, else of the first hierarchy of v1 that has the cgroup: there two cgroups may share
+	// one, so that rows go by Path.
 	ID     uint64
 	V2     bool // ID is of v2
 	Path   Raw  // below the mount, "/" for the root
@@ -112,7 +113,7 @@ type Cgroups struct {
 	// Oldest is how long ago the cgroup that was left alone longest was read: who looks for the
 	// newest row of every cgroup need not look further back.
 	Oldest time.Duration
-	Gone   []uint64 // IDs of cgroups that went in the span
+	Gone   []Raw // paths of cgroups that went in the span, and may have come again
 }
 
 // MaxCgroups bounds how many cgroups are known at once.

@@ -57,7 +57,7 @@ type cgroupTree struct {
 	stale   bool          // order is to be made anew
 	next    int           // of order: where the next round of looking begins
 	omitted int
-	removed []uint64
+	removed []Raw             // paths
 	drop    func(*cgroupNode) // closes what a node holds
 }
 
@@ -133,7 +133,7 @@ func (t *cgroupTree) look(n *cgroupNode) {
 		if !id {
 			id = true
 			if n.ino != 0 && n.ino != st.Ino { // another of the same name
-				t.removed = append(t.removed, n.ino)
+				t.removed = append(t.removed, RawString(n.path))
 				t.forget(n)
 				n.watched = bit
 				t.watch.add(n, t.dir(n, i))
@@ -213,8 +213,8 @@ func (t *cgroupTree) remove(n *cgroupNode) {
 		t.remove(c)
 	}
 	t.drop(n)
-	if !n.gone && n.ino != 0 {
-		t.removed = append(t.removed, n.ino)
+	if !n.gone {
+		t.removed = append(t.removed, RawString(n.path))
 	}
 	n.gone, t.stale = true, true
 	if p := n.parent; p != nil {

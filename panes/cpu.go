@@ -106,6 +106,7 @@ func (p *CPU) Keys() []keymap.Key {
 		drawKey(p.draw),
 		keymap.New(keySplit, "i", "split", "i").In("split latency: all, by CPU, by cause (woken or preempted)"),
 		resetKey(),
+		cgroupsKey(),
 	}
 }
 
@@ -137,6 +138,8 @@ func (p *CPU) press(msg Press) tea.Cmd {
 		return send(WantMsg{})
 	case keyReset:
 		return send(MarkMsg{})
+	case keyCgroups:
+		return openCgroups(cpuTime)
 	case keymap.Open:
 		if cpu, err := strconv.Atoi(p.selected); err == nil {
 			return send(OpenMsg{newCPUPage(cpu)})

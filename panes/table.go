@@ -5,6 +5,7 @@ package panes
 import (
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"bpf60/collectors"
@@ -103,8 +104,11 @@ func (c Cell) Format(decimals int) string {
 }
 
 // fit prints the cell for its column. A number that is too long is shortened, never cut: a cut
-// number is a wrong one.
+// number is a wrong one. Bytes are written as sizes.
 func (c Cell) fit(col Column) string {
+	if c.kind == number && strings.HasPrefix(col.Unit, "bytes") {
+		return widget.Bytes(uint64(max(c.num, 0))) + c.Badge
+	}
 	s := c.Format(col.Decimals)
 	if c.kind == number && widget.Width(s) > col.Width {
 		return widget.Short(c.num) + c.Badge
