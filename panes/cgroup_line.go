@@ -27,19 +27,18 @@ func cgroupLine(f Frame) line {
 		}
 		if busy := busiestCgroup(rows); busy != nil {
 			l.row = busy.Path.Bytes()
-			l.parts = append(l.parts, part{fmt.Sprintf("busiest %s %.0f %%", cgroupName(busy, 24), 100*busy.cpus()), 1})
+			l.parts = append(l.parts, part{fmt.Sprintf("busiest %s %.0f %%", cgroupName(busy, 20), 100*busy.cpus()), 1})
 		}
 		return l
 	}
 	l.row = c.Path.Bytes()
 	_, near := c.pain()
 	l.value = 100 * near
-	l.parts = append([]part{{cgroupName(c, 24) + " " + cgroupNeed(c), 0}}, cgroupTrouble(c)...)
+	l.parts = append([]part{{cgroupName(c, 20) + " " + cgroupNeed(c), 0}}, cgroupTrouble(c)...)
 	l.parts = append(l.parts, part{fmt.Sprintf("%d of %d", hit, s.Count), 2})
-	path := c.Path.Bytes()
 	l.series = series(f, sparkSamples, cgroupsOf, func(s *collectors.Cgroups) float64 {
 		for i := range s.Rows {
-			if r := &s.Rows[i]; r.CgroupInfo != nil && r.Path.Bytes() == path {
+			if r := &s.Rows[i]; r.CgroupInfo != nil && r.Path.Bytes() == l.row {
 				one := newCgroupSum(r)
 				if _, n := one.pain(); n > 0 {
 					return 100 * n
@@ -48,6 +47,11 @@ func cgroupLine(f Frame) line {
 		}
 		return math.NaN()
 	})
+	for i := 1; i < len(l.series); i++ { // a number stands until it is read again
+		if math.IsNaN(l.series[i]) {
+			l.series[i] = l.series[i-1]
+		}
+	}
 	return l
 }
 
@@ -67,7 +71,7 @@ func cgroupNeed(c *cgroupSum) string {
 	stopped := zero(c.stopped())
 	switch {
 	case c.Own.CPUs > 0 && stopped >= 0.01 && stopped >= zero(c.stalled(someMemory)), zero(cpu) >= zero(mem) && zero(cpu) >= zero(pids) && cpu > 0:
-		return fmt.Sprintf("cpu %.0f %% of %s", 100*cpu, cpuQuota(c.Own.CPUs))
+		return fmt.Sprintf("cpu %.0f %% of %.4g", 100*cpu, math.Round(c.Own.CPUs*100)/100)
 	case zero(pids) > zero(mem):
 		return fmt.Sprintf("pids %.0f %% of %d", 100*pids, c.Own.Pids)
 	case math.IsNaN(mem):
@@ -77,21 +81,22 @@ func cgroupNeed(c *cgroupSum) string {
 	return fmt.Sprintf("mem %.0f %% of %s", 100*mem, name)
 }
 
-// cpuQuota writes a quota: 2 cpu, 0.4 cpu.
-func cpuQuota(cpus float64) string { return fmt.Sprintf("%.4g cpu", math.Round(cpus*100)/100) }
-
 // cgroupTrouble is what the limits do to it.
 func cgroupTrouble(c *cgroupSum) []part {
 	var out []part
 	if v := c.stalled(someMemory); !math.IsNaN(v) {
-		out = append(out, part{fmt.Sprintf("psi m%.0f", 100*v), 1})
+		rank := 3
+		if v >= 0.005 {
+			rank = 0
+		}
+		out = append(out, part{fmt.Sprintf("psi m%.0f", 100*v), rank})
 	}
 	if v := c.stopped(); !math.IsNaN(v) {
 		rank := 4
 		if v > 0 {
 			rank = 0
 		}
-		out = append(out, part{fmt.Sprintf("throttled %.0f %%", 100*v), rank})
+		out = append(out, part{fmt.Sprintf("thr %.0f %%", 100*v), rank})
 	}
 	for _, e := range []struct {
 		n    uint64

@@ -146,7 +146,7 @@ func cgroupPageLines(f Frame, c Canvas, path string, height int) []string {
 	if one == nil {
 		head := widget.Title(c.Theme, c.Width, "cgroup")
 		if s == nil {
-			return append([]string{head}, missingPart(f, c, collectors.CgroupsID, "cgroup", "the cgroup")...)
+			return append([]string{head}, missingPart(f, c, collectors.CgroupsID, "cgroup", "what the cgroup uses")...)
 		}
 		return []string{head, widget.NewLine(c.Width).Skip(1).Plain("it is gone: no process, no directory").String()}
 	}
@@ -165,36 +165,39 @@ func cgroupNow(f Frame, c Canvas, one *cgroupSum) []string {
 		l := widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, fmt.Sprintf("%-7s", label))
 		return l.Plain(widget.ClipWords(strings.Join(parts, "  "), l.Left())).String()
 	}
-	cell := func(id string) string {
+	// cell writes a number with what follows it, and only - for one that is missing.
+	cell := func(id, unit string) string {
 		for _, col := range cgroupColumns() {
 			if col.ID == id {
-				return col.cell(&Cgroups{}, f, one).fit(col.Column)
+				v := col.cell(&Cgroups{}, f, one)
+				if !v.Known() {
+					return "-"
+				}
+				return v.fit(col.Column) + unit
 			}
 		}
 		return "-"
 	}
 	d := one.Detail
-	mem := []string{cell("MEM"), "of high " + cell("high"), "max " + cell("max"), "swap " + cell("swap")}
-	hold := []string{"memory.stat not read yet"}
+	mem := []string{cell("MEM", ""), cell("%lim", " %") + " of limit", "high " + cell("high", ""), "max " + cell("max", ""), "swap " + cell("swap", "")}
+	hold := []string{"- memory.stat is read of who is looked at, or is near a limit"}
+	refaults, kills := "-", ""
 	if d != nil {
 		hold = []string{
 			"anon " + widget.Bytes(d.Anon), "file " + widget.Bytes(d.File), "inactive " + widget.Bytes(d.InactiveFile),
 			"shmem " + widget.Bytes(d.Shmem), "slab " + widget.Bytes(d.Slab), "sock " + widget.Bytes(d.Sock),
 		}
-	}
-	refaults, kills := "-", ""
-	if d != nil {
-		refaults = per(float64(d.Refaults), one.seconds(), "").Format(1)
-		kills = fmt.Sprintf("of all time %d", d.OOMKills)
+		refaults = per(float64(d.Refaults), one.seconds(), "").Format(1) + "/s"
+		kills = fmt.Sprintf("(%d of all time)", d.OOMKills)
 	}
 	out := []string{
-		say("cpu", cell("%CPU")+" %", "of quota "+cell("%quota")+" %", "throttled "+cell("%thr")+" % of periods, "+cell("thr_ms")+" ms/s", "weight "+cell("weight")),
+		say("cpu", cell("%CPU", " %"), cell("%quota", " %")+" of quota "+cell("quota", ""), "throttled "+cell("%thr", " %")+", "+cell("thr_ms", " ms/s"), "weight "+cell("weight", "")),
 		say("memory", mem...),
 		say("holds", hold...),
-		say("events", "high "+cell("high/s")+"/s", "max "+cell("max/s")+"/s", "oom_kill "+cell("oom"), kills, "refault "+refaults+"/s"),
-		say("psi", "cpu "+cell("psi_cpu")+" %", "mem "+cell("psi_mem")+" % full "+cell("psi_mem_full")+" %", "io "+cell("psi_io")+" % full "+cell("psi_io_full")+" %"),
-		say("io", "rd "+cell("rd/s")+"/s wr "+cell("wr/s")+"/s", "r/s "+cell("r/s")+" w/s "+cell("w/s")),
-		say("tasks", cell("TASKS"), "of "+countLimit(one.Tight.Pids), state(one)),
+		say("events", "high "+cell("high/s", "/s"), "max "+cell("max/s", "/s"), "oom_kill "+cell("oom", "")+" "+kills, "refault "+refaults),
+		say("psi", "cpu "+cell("psi_cpu", " %"), "mem "+cell("psi_mem", " %")+" full "+cell("psi_mem_full", " %"), "io "+cell("psi_io", " %")+" full "+cell("psi_io_full", " %")),
+		say("io", "rd "+cell("rd/s", "/s"), "wr "+cell("wr/s", "/s"), "r/s "+cell("r/s", ""), "w/s "+cell("w/s", "")),
+		say("tasks", cell("TASKS", ""), "max "+countLimit(one.Tight.Pids), state(one)),
 	}
 	if d != nil {
 		for _, l := range d.IOMax {
@@ -216,14 +219,14 @@ func state(c *cgroupSum) string {
 
 func sizeLimit(n uint64) string {
 	if n == collectors.NoLimit {
-		return "no limit"
+		return "-"
 	}
 	return widget.Bytes(n)
 }
 
 func countLimit(n uint64) string {
 	if n == collectors.NoLimit {
-		return "no limit"
+		return "-"
 	}
 	return widget.Count(n)
 }

@@ -63,7 +63,7 @@ func openCgroups(about resource) tea.Cmd {
 
 // Info implements Pane.
 func (p *Cgroups) Info() Info {
-	i := Info{ID: CgroupsPane, Title: "Cgroups", Short: "Cgroups", Help: "cgroups", Command: "systemd-cgtop"}
+	i := Info{ID: CgroupsPane, Title: "Cgroups", Short: "Cgrp", Help: "cgroups", Command: "systemd-cgtop"}
 	if p.id != "" {
 		i.ID, i.Title, i.Command = p.id, "by cgroup", ""
 	}
@@ -200,10 +200,9 @@ func cgroupColumns() []cgroupColumn {
 // its short name, which says so if others are below.
 func (p *Cgroups) name(c *cgroupSum) collectors.Safe {
 	if p.tree {
-		path := c.Path.Bytes()
-		own := path[strings.LastIndexByte(path, '/')+1:]
-		if own == "" {
-			own = "/"
+		own := c.Name.Bytes()
+		if i := strings.LastIndexByte(own, '/'); i >= 0 && i+1 < len(own) {
+			own = own[i+1:]
 		}
 		return collectors.Clean(collectors.RawString(strings.Repeat("  ", int(min(c.Depth, 10))) + own))
 	}

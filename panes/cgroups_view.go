@@ -3,8 +3,10 @@
 package panes
 
 import (
+	"cmp"
 	"fmt"
 	"math"
+	"slices"
 
 	"bpf60/collectors"
 	"bpf60/panes/widget"
@@ -24,6 +26,11 @@ func (p *Cgroups) Table(f Frame) Table {
 		why, remedy := whyNot(f, collectors.CgroupsID, "cgroup")
 		t.Notes = append(t.Notes, note("cgroup", why, remedy))
 		return t
+	}
+	if !p.tree { // what is equal in the column that sorts stands by the main number
+		slices.SortStableFunc(rows, func(a, b cgroupSum) int {
+			return cmp.Compare(mainNumber(&b, p.about), mainNumber(&a, p.about))
+		})
 	}
 	for i := range rows {
 		c := &rows[i]
@@ -83,7 +90,7 @@ func (p *Cgroups) View(f Frame, c Canvas) string {
 	t := p.Table(f)
 	lines := []string{p.title(f, c, t)}
 	if newest(f, cgroupsOf) == nil {
-		return fit(append(lines, missingPart(f, c, collectors.CgroupsID, "cgroup", "the cgroups")...), c.Height)
+		return fit(append(lines, missingPart(f, c, collectors.CgroupsID, "cgroup", "use by cgroup")...), c.Height)
 	}
 	if len(t.Rows) == 0 {
 		return fit(append(lines, noCgroups(c)...), c.Height)

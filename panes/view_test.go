@@ -80,6 +80,11 @@ func states() map[string][]string {
 		"cpu by cause":    {"2", "i", "i"},
 		"cpu page":        {"2", "j", "j", "enter"},
 		"help":            {"2", "?"},
+		"cgroups":         {":", "c", "g", "r", "enter"},
+		"cgroups tree":    {":", "c", "g", "r", "enter", "t"},
+		"cgroups memory":  {"2", "c", "c"},
+		"cgroups io":      {"2", "c", "c", "c"},
+		"cgroup page":     {"2", "c", "enter"},
 	}
 }
 
