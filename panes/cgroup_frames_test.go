@@ -81,7 +81,7 @@ func extremeCgroups() []cgroupFixture {
 	list := []cgroupFixture{
 		{"/", "/", nil, limits(0, 0, 0), 0, 0, 0},
 		{"/\x1b]0;owned\x07", "\x1b]0;owned\x07", []string{"\x1b[31mroot\x1b[0m", "\u202egnp.exe"}, all, 1 << 50, 1 << 40, 1 << 40},
-		{"/\u202egnp.exe", "\u202egnp.exe", nil, limits(0.001, 1, 1), 1 << 63, 1 << 63, 0},
+		{"/\u202egnp.exe", "\u202egnp.exe", nil, limits(0.001, 1<<56, 1<<56), 1 << 63, 1 << 63, 0},
 		{"/caf\xc3", "caf\xc3", []string{"caf\xc3"}, all, 1 << 40, 7, 0},
 		{"/日本語日本語日本語日本語日本語", "日本語日本語日本語日本語日本語", []string{"日本語日本語日本語"}, all, 24 << 40, 65_000, 0},
 	}

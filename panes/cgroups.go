@@ -169,7 +169,7 @@ func cgroupColumns() []cgroupColumn {
 		col("swap", "bytes", 5, 0, 3, func(c *cgroupSum) Cell { return gauge(c, collectors.HasSwap, c.Swap, lacksSwap) }, m),
 		col("high/s", "/s", 6, 1, 2, func(c *cgroupSum) Cell { return highCell(c) }, m),
 		col("max/s", "/s", 6, 1, 2, func(c *cgroupSum) Cell { return per(float64(c.Events.Max), c.events, lacksMemory) }, m),
-		col("oom", "kills", 4, 0, 1, killsCell, m),
+		col("oom", "kills", 5, 0, 1, killsCell, m),
 		col("psi_cpu", "%", 4, 0, 1, stallCell(someCPU), a, c),
 		col("psi_cpu_full", "%", 5, 0, 5, stallCell(fullCPU), c),
 		col("psi_mem", "%", 4, 0, 1, stallCell(someMemory), a, m),
@@ -180,7 +180,7 @@ func cgroupColumns() []cgroupColumn {
 		col("wr/s", "bytes/s", 5, 0, 2, ioCell(func(io *collectors.CgroupIO) uint64 { return io.WBytes }), a, d),
 		col("r/s", "/s", 7, 1, 1, ioCell(func(io *collectors.CgroupIO) uint64 { return io.RIOs }), d),
 		col("w/s", "/s", 7, 1, 1, ioCell(func(io *collectors.CgroupIO) uint64 { return io.WIOs }), d),
-		col("TASKS", "tasks", 5, 0, 3, func(c *cgroupSum) Cell { return gauge(c, collectors.HasPids, c.Pids, lacksPids) }, a, c, m, d),
+		col("TASKS", "tasks", 6, 0, 3, func(c *cgroupSum) Cell { return gauge(c, collectors.HasPids, c.Pids, lacksPids) }, a, c, m, d),
 	}
 	short := map[string]string{
 		"psi_cpu": "psiC", "psi_mem": "psiM", "psi_io": "psiI",
