@@ -141,12 +141,15 @@ func (c *cgroupCollector) visit(n *cgroupNode, now time.Duration, how cgroupDept
 		rest = limitsWatch
 	}
 	if !n.limits || now-n.limitsAt >= rest {
-		if !n.limits { // from then on in turn, not all at one tick
-			n.limitsAt = now - time.Duration(n.ino%64)*limitsRest/64
-		} else {
-			n.limitsAt = now
+		// After the first time in turn, not all at one tick.
+		turn := time.Duration(n.ino%64) * limitsRest / 64
+		anew := !n.limits || now-n.anewAt >= limitsRest
+		if n.limitsAt = now; !n.limits {
+			n.limitsAt, n.anewAt = now-turn%rest, now-turn
+		} else if anew {
+			n.anewAt = now
 		}
-		if c.reader.readLimits(n) != nil {
+		if c.reader.readLimits(n, how >= full, anew) != nil {
 			return CgroupRow{}, false
 		}
 	}
@@ -164,6 +167,7 @@ func (c *cgroupCollector) visit(n *cgroupNode, now time.Duration, how cgroupDept
 	}
 	row := deriveCgroup(n.info, prev, &cur)
 	c.pace(n, &row, now)
+	n.quiet = how >= full && row.Seconds() > 0 && row.Throttled == 0 && row.ThrottledFor == 0 && (row.PSI == nil || *row.PSI == CgroupPSI{})
 	n.prev, n.begun = cur, true
 	return row, true
 }

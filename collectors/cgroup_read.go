@@ -24,6 +24,15 @@ func (r *cgroupReader) readCgroup(n *cgroupNode, now time.Duration, how cgroupDe
 	if err := r.readCPU(n, &c, how); err != nil {
 		return c, err
 	}
+	if how == full && n.still(&c) {
+		n.stills++
+		same := n.prev
+		same.at, same.usage, same.user, same.system = now, c.usage, c.user, c.system
+		same.has &^= HasIO
+		r.readIO(n, &same) // what it wrote is written back without it
+		return same, nil
+	}
+	n.stills = 0
 	limited := n.own.Max != NoLimit || n.own.High != NoLimit
 	if how >= full || limited {
 		r.readMemory(n, &c, keep)
@@ -49,6 +58,15 @@ func (r *cgroupReader) readCgroup(n *cgroupNode, now time.Duration, how cgroupDe
 		}
 	}
 	return c, nil
+}
+
+// stillFor is at how many ticks in a row a cgroup in which nothing runs is taken as it was.
+const stillFor = 4
+
+// still says that nothing ran in n since it was read in full, and that it waited for nothing then:
+// so nothing but its I/O can have changed, except memory that was taken from it.
+func (n *cgroupNode) still(c *cgroupReading) bool {
+	return n.quiet && n.stills < stillFor && c.has&HasUsage != 0 && c.usage == n.prev.usage && n.prev.has&c.has == c.has
 }
 
 // nearLimit says whether memory is within a tenth of a limit.
@@ -192,14 +210,15 @@ func (r *cgroupReader) readPids(n *cgroupNode, c *cgroupReading) {
 	}
 }
 
-// readLimits reads what bounds n. Files that were not there are looked for again.
-func (r *cgroupReader) readLimits(n *cgroupNode) error {
+// readLimits reads what bounds n. Files that were not there are looked for again if anew says so:
+// a controller may have been turned on.
+func (r *cgroupReader) readLimits(n *cgroupNode, keep, anew bool) error {
 	for s := range n.slots {
-		n.slots[s].none = false
+		n.slots[s].none = n.slots[s].none && !anew
 	}
 	own := unlimited()
 	n.period = 0
-	b, v1, err := r.read(n, slotQuota, false)
+	b, v1, err := r.read(n, slotQuota, keep)
 	switch {
 	case errors.Is(err, errCgroupGone):
 		return err
@@ -208,7 +227,7 @@ func (r *cgroupReader) readLimits(n *cgroupNode) error {
 		var quota, period uint64
 		if v1 {
 			if quota, err = parseQuotaV1(b); r.ok(slotQuota, err) {
-				if b, _, err = r.read(n, slotPeriod, false); err == nil {
+				if b, _, err = r.read(n, slotPeriod, keep); err == nil {
 					period, err = parseCount(b)
 					r.ok(slotPeriod, err)
 				}
@@ -223,14 +242,14 @@ func (r *cgroupReader) readLimits(n *cgroupNode) error {
 		}
 	}
 	n.weight = 0
-	if b, _, err := r.read(n, slotWeight, false); err == nil {
+	if b, _, err := r.read(n, slotWeight, keep); err == nil {
 		w, err := parseCount(b)
 		if r.ok(slotWeight, err) {
 			n.weight = uint32(min(w, 1<<32-1))
 		}
 	}
 	for s, to := range map[cgroupSlot]*uint64{slotHigh: &own.High, slotMax: &own.Max, slotSwapMax: &own.Swap, slotPidsMax: &own.Pids} {
-		b, v1, err := r.read(n, s, false)
+		b, v1, err := r.read(n, s, keep)
 		if err != nil {
 			continue
 		}
@@ -244,7 +263,7 @@ func (r *cgroupReader) readLimits(n *cgroupNode) error {
 		*to = limit
 	}
 	n.empty, n.frozen = false, false
-	if b, _, err := r.read(n, slotState, false); err == nil {
+	if b, _, err := r.read(n, slotState, keep); err == nil {
 		n.empty, n.frozen = parseCgroupState(b)
 	}
 	n.own, n.limits = own, true

@@ -332,3 +332,57 @@ func TestCgroupsAtRest(t *testing.T) {
 		t.Errorf("%d files are open, want at most %d", r.open, r.max)
 	}
 }
+
+// TestCgroupsStill: of a cgroup in which nothing runs only the I/O is read at every tick, the rest
+// again after a few.
+func TestCgroupsStill(t *testing.T) {
+	tree := newCgroups(t, mountV2)
+	put := func(usage, memory, written, some int) {
+		tree.put("/a", "cpu.stat", cpuStat(usage, 0, 0, 0, 0, 0), "memory.current", fmt.Sprintln(memory),
+			"io.stat", fmt.Sprintf("8:0 rbytes=0 wbytes=%d rios=0 wios=0\n", written), "cpu.pressure", psi(some, 0), "memory.pressure", psi(0, 0), "io.pressure", psi(0, 0))
+	}
+	put(1000, 1, 0, 0)
+	c := NewCgroups(NewFS(tree.root))
+	start(t, c)
+	watchAll(t, c)
+	at := time.Duration(0)
+	read := func() *CgroupRow {
+		t.Helper()
+		at += time.Second
+		r := rowOf(collectAs[*Cgroups](t, c, at), "/a")
+		if r == nil || at > time.Second && (r.Seconds() != 1 || r.PSI == nil || r.IO == nil) {
+			t.Fatalf("at %v row = %+v", at, r)
+		}
+		return r
+	}
+	read()
+	read()
+	put(1000, 2, 4096, 0)
+	if r := read(); r.Memory != 1 || r.IO.WBytes != 4096 || r.Usage != 0 {
+		t.Errorf("still = %+v, %+v, want its I/O and its memory as it was", r, r.IO)
+	}
+	for range stillFor {
+		read()
+	}
+	if r := read(); r.Memory != 2 {
+		t.Errorf("after %d ticks its memory is %d, want it read again", stillFor+1, r.Memory)
+	}
+	put(2000, 3, 4096, 0)
+	if r := read(); r.Memory != 3 || r.Usage != time.Millisecond {
+		t.Errorf("it ran: %+v, want all of it read", r)
+	}
+	// Who waits is not still, though it does not run.
+	put(2000, 3, 4096, 5)
+	for range stillFor + 1 {
+		read()
+	}
+	put(2000, 4, 4096, 9)
+	if r := read(); r.Memory != 4 && r.PSI.CPU.Some != 4*time.Microsecond {
+		for range stillFor {
+			r = read()
+		}
+		if r.Memory != 4 {
+			t.Errorf("it waits: %+v", r)
+		}
+	}
+}

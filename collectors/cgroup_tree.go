@@ -40,7 +40,11 @@ type cgroupNode struct {
 	due   time.Duration // not read before
 	wait  time.Duration // from one reading to the next while nothing happens
 	hot   bool          // something happens: read more of it, and at every tick
+	quiet bool          // was read in full, and nothing in it waited or was throttled
 	gone  bool
+
+	stills int           // how often it was taken as it was
+	anewAt time.Duration // when all of its files were looked for
 }
 
 // cgroupTree knows which cgroups there are. It is told by inotify when one came or went. Besides, and
@@ -160,7 +164,7 @@ func (t *cgroupTree) look(n *cgroupNode) {
 // forget makes a node as if it had never been read.
 func (t *cgroupTree) forget(n *cgroupNode) {
 	t.drop(n)
-	n.info, n.begun, n.limits, n.hot, n.due, n.wait = nil, false, false, false, 0, 0
+	n.info, n.begun, n.limits, n.hot, n.quiet, n.due, n.wait = nil, false, false, false, false, 0, 0
 }
 
 // list reads a node's directories, and those of what is new below.
