@@ -371,18 +371,14 @@ func TestCgroupsStill(t *testing.T) {
 	if r := read(); r.Memory != 3 || r.Usage != time.Millisecond {
 		t.Errorf("it ran: %+v, want all of it read", r)
 	}
-	// Who waits is not still, though it does not run.
-	put(2000, 3, 4096, 5)
+	// A stall is seen though nothing runs, and who waited is not still.
+	put(2000, 4, 4096, 5)
+	seen := time.Duration(0)
 	for range stillFor + 1 {
-		read()
+		seen += read().PSI.CPU.Some
 	}
-	put(2000, 4, 4096, 9)
-	if r := read(); r.Memory != 4 && r.PSI.CPU.Some != 4*time.Microsecond {
-		for range stillFor {
-			r = read()
-		}
-		if r.Memory != 4 {
-			t.Errorf("it waits: %+v", r)
-		}
+	put(2000, 5, 4096, 9)
+	if r := read(); seen != 5*time.Microsecond || r.PSI.CPU.Some != 4*time.Microsecond || r.Memory != 5 {
+		t.Errorf("stalled for %v, then %v with memory %d, want 5 µs, 4 µs and 5", seen, r.PSI.CPU.Some, r.Memory)
 	}
 }
