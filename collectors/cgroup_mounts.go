@@ -5,7 +5,6 @@ package collectors
 import (
 	"bytes"
 	"slices"
-	"strings"
 )
 
 // hierarchy is a tree of cgroups that one of our files may stand in.
@@ -60,7 +59,7 @@ func parseCgroupMounts(b []byte) (m cgroupMounts) {
 		}
 		take := func(h hierarchy) {
 			if isRoot := string(root) == "/"; m[h] == "" || isRoot && !whole[h] {
-				m[h], whole[h] = unescapeMount(string(point)), isRoot
+				m[h], whole[h] = unescapeMount(point), isRoot
 			}
 		}
 		if string(kind) == "cgroup2" {
@@ -76,24 +75,6 @@ func parseCgroupMounts(b []byte) (m cgroupMounts) {
 		}
 	}
 	return m
-}
-
-// unescapeMount undoes \040 and its likes.
-func unescapeMount(s string) string {
-	if !strings.Contains(s, `\`) {
-		return s
-	}
-	var b strings.Builder
-	octal := func(c byte) bool { return c >= '0' && c <= '7' }
-	for i := 0; i < len(s); i++ {
-		if s[i] == '\\' && i+3 < len(s) && s[i+1] <= '3' && octal(s[i+1]) && octal(s[i+2]) && octal(s[i+3]) {
-			b.WriteByte((s[i+1]-'0')<<6 | (s[i+2]-'0')<<3 | (s[i+3] - '0'))
-			i += 3
-			continue
-		}
-		b.WriteByte(s[i])
-	}
-	return b.String()
 }
 
 // version says which of the two there is: v2, v1, v1 + v2, or "".

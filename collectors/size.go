@@ -26,6 +26,12 @@ func (s *Snapshot) Size() int {
 	if s.Self != nil {
 		n += allocSize(unsafe.Sizeof(*s.Self))
 	}
+	if s.Disk != nil {
+		n += allocSize(unsafe.Sizeof(*s.Disk)) + s.Disk.size()
+	}
+	if s.FileSystems != nil {
+		n += allocSize(unsafe.Sizeof(*s.FileSystems)) + s.FileSystems.size()
+	}
 	if s.Cgroups != nil {
 		n += s.Cgroups.size()
 	}
@@ -58,11 +64,12 @@ func (p *ProcInfo) Size() int {
 	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.Bytes())))
 }
 
-// WithoutRows returns s, or a copy of s whose samples of tasks and of cgroups have lost their rows.
+// WithoutRows returns s, or a copy of s whose samples of tasks, disks and cgroups have lost their rows.
 func (s *Snapshot) WithoutRows() *Snapshot {
 	tasks := s.Tasks != nil && s.Tasks.Rows != nil
+	disk := s.Disk != nil && s.Disk.Rows != nil
 	cgroups := s.Cgroups != nil && s.Cgroups.Rows != nil
-	if !tasks && !cgroups {
+	if !tasks && !disk && !cgroups {
 		return s
 	}
 	c := *s
@@ -70,6 +77,11 @@ func (s *Snapshot) WithoutRows() *Snapshot {
 		t := *s.Tasks
 		t.Rows = nil
 		c.Tasks = &t
+	}
+	if disk {
+		d := *s.Disk
+		d.Rows = nil
+		c.Disk = &d
 	}
 	if cgroups {
 		c.Cgroups = s.Cgroups.withoutRows()

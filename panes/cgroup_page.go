@@ -15,7 +15,7 @@ import (
 	"bpf60/theme"
 )
 
-// cgroupPage is everything about one cgroup.
+// cgroupPage is allResources about one cgroup.
 type cgroupPage struct {
 	path string // row ID
 	id   uint64
@@ -139,7 +139,7 @@ func (p *cgroupPage) View(f Frame, c Canvas) string {
 	return fit(cgroupPageLines(f, c, p.path, c.Height), c.Height)
 }
 
-// cgroupPageLines says everything about a cgroup in at most height lines.
+// cgroupPageLines says allResources about a cgroup in at most height lines.
 func cgroupPageLines(f Frame, c Canvas, path string, height int) []string {
 	rows, s := cgroupsOver(f)
 	one := cgroupAt(rows, path)
@@ -300,6 +300,6 @@ func cgroupPlots(f Frame, c Canvas, path string, room int) []string {
 		return append([]string{widget.Title(c.Theme, width, head)}, widget.Area(c.Theme, values, top, width, min(room-1, 12))...)
 	}
 	cpu := block("cpu over time", half, func(s *cgroupSum) float64 { return s.cpus() }, func(v float64) string { return fmt.Sprintf("%.2f cpus", v) })
-	mem := block("memory over time", c.Width-half-2, func(s *cgroupSum) float64 { return mainNumber(s, memorySize) }, func(v float64) string { return widget.Bytes(uint64(v)) })
+	mem := block("memory over time", c.Width-half-2, func(s *cgroupSum) float64 { return mainNumber(s, memoryResource) }, func(v float64) string { return widget.Bytes(uint64(v)) })
 	return widget.Join(cpu, half, mem, 2)
 }

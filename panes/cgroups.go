@@ -20,11 +20,11 @@ const CgroupsPane ID = "cgroups"
 type resource uint8
 
 const (
-	everything resource = iota
-	cpuTime
-	memorySize
-	diskIO
-	resources
+	allResources resource = iota
+	cpuResource
+	memoryResource
+	ioResource
+	resourceKinds
 )
 
 // String is the word in the title.
@@ -42,7 +42,7 @@ type Cgroups struct {
 }
 
 // NewCgroups returns the pane with the columns that systemd-cgtop has, and the limits.
-func NewCgroups() *Cgroups { return newCgroupsAbout(everything) }
+func NewCgroups() *Cgroups { return newCgroupsAbout(allResources) }
 
 func newCgroupsAbout(r resource) *Cgroups { return &Cgroups{about: r, list: newList(r.sort())} }
 
@@ -93,7 +93,7 @@ func (p *Cgroups) Keys() []keymap.Key {
 	keys := []keymap.Key{
 		keymap.New(keymap.Open, "Enter", "cgroup", "enter").In("open the page of the cgroup: limits, events, history"),
 		keymap.New(keyCgroupTree, "t", shape, "t").In("as a tree, or only what holds processes or a limit"),
-		keymap.New(keyCgroupColumns, "c", ((p.about + 1) % resources).String(), "c").In("columns: all, CPU, memory, I/O"),
+		keymap.New(keyCgroupColumns, "c", ((p.about + 1) % resourceKinds).String(), "c").In("columns: all, CPU, memory, I/O"),
 	}
 	return append(keys, p.list.keys()...)
 }
@@ -109,7 +109,7 @@ func (p *Cgroups) Update(msg tea.Msg) tea.Cmd {
 			p.tree = !p.tree
 			p.sortAgain()
 		case keyCgroupColumns:
-			p.about = (p.about + 1) % resources
+			p.about = (p.about + 1) % resourceKinds
 			p.sortAgain()
 		case keymap.Open:
 			if r, ok := p.list.row(p.Table(msg.Frame)); ok {
@@ -137,13 +137,13 @@ func (p *Cgroups) sortAgain() {
 // cgroupColumn is a column and how a cgroup fills it.
 type cgroupColumn struct {
 	Column
-	in   [resources]bool // the column sets it is in
+	in   [resourceKinds]bool // the column sets it is in
 	cell func(p *Cgroups, f Frame, c *cgroupSum) Cell
 }
 
 // cgroupColumns are all columns, in order.
 func cgroupColumns() []cgroupColumn {
-	const a, c, m, d = everything, cpuTime, memorySize, diskIO
+	const a, c, m, d = allResources, cpuResource, memoryResource, ioResource
 	col := func(id, unit string, width, decimals, rank int, cell func(*cgroupSum) Cell, in ...resource) cgroupColumn {
 		x := cgroupColumn{Column: Column{ID: id, Title: id, Unit: unit, Width: width, Decimals: decimals, Rank: rank}}
 		x.cell = func(_ *Cgroups, f Frame, c *cgroupSum) Cell { return explained(f, cell(c)) }
@@ -191,7 +191,7 @@ func cgroupColumns() []cgroupColumn {
 			cols[i].Title = s
 		}
 	}
-	name := cgroupColumn{Column: Column{ID: "CGROUP", Title: "CGROUP", Width: 20, Left: true}, in: [resources]bool{true, true, true, true}}
+	name := cgroupColumn{Column: Column{ID: "CGROUP", Title: "CGROUP", Width: 20, Left: true}, in: [resourceKinds]bool{true, true, true, true}}
 	name.cell = func(p *Cgroups, _ Frame, c *cgroupSum) Cell { return Name(p.name(c)) }
 	return append(cols, name)
 }

@@ -116,7 +116,7 @@ func noCgroups(c Canvas) []string {
 
 func (p *Cgroups) title(f Frame, c Canvas, t Table) string {
 	parts := []string{"cgroups"}
-	if p.about != everything {
+	if p.about != allResources {
 		parts = append(parts, "by "+p.about.String())
 	}
 	if s := newest(f, cgroupsOf); s != nil {
@@ -151,17 +151,17 @@ func cgroupSpark(f Frame, about resource) func(row string) []float64 {
 
 func mainNumber(c *cgroupSum, about resource) float64 {
 	switch about {
-	case memorySize:
+	case memoryResource:
 		if c.Has&collectors.HasMemory != 0 {
 			return float64(c.Memory)
 		}
 		return math.NaN()
-	case diskIO:
+	case ioResource:
 		if c.IO == nil {
 			return math.NaN()
 		}
 		return over(float64(c.IO.RBytes+c.IO.WBytes), c.io)
-	case everything, cpuTime, resources:
+	case allResources, cpuResource, resourceKinds:
 	}
 	return c.cpus()
 }

@@ -139,7 +139,7 @@ func (p *CPU) press(msg Press) tea.Cmd {
 	case keyReset:
 		return send(MarkMsg{})
 	case keyCgroups:
-		return openCgroups(cpuTime)
+		return openCgroups(cpuResource)
 	case keymap.Open:
 		if cpu, err := strconv.Atoi(p.selected); err == nil {
 			return send(OpenMsg{newCPUPage(cpu)})
