@@ -161,7 +161,7 @@ func addCgroups(s *story, l load, snap *collectors.Snapshot) {
 			r.Usage *= 8
 		}
 		if i > 0 {
-			fillCgroup(s, &r, x, l, waiting)
+			fillCgroup(s, &r, x, l, waiting, snap)
 		}
 		g.Rows = append(g.Rows, r)
 	}
@@ -187,7 +187,7 @@ func slotMean(slot int) float64 {
 }
 
 // fillCgroup adds what takes two readings.
-func fillCgroup(s *story, r *collectors.CgroupRow, x cgroupFixture, l load, waiting float64) {
+func fillCgroup(s *story, r *collectors.CgroupRow, x cgroupFixture, l load, waiting float64, snap *collectors.Snapshot) {
 	r.Has |= collectors.HasUsage | collectors.HasSplit | collectors.HasThrottle | collectors.HasEvents | collectors.HasHigh | collectors.HasIO | collectors.HasDenied
 	r.User = time.Duration(float64(r.Usage) * l.usr / (l.usr + l.sys + l.soft))
 	r.System = r.Usage - r.User
@@ -201,8 +201,10 @@ func fillCgroup(s *story, r *collectors.CgroupRow, x cgroupFixture, l load, wait
 	}
 	r.Events.High = uint64(float64(x.high) * seconds)
 	r.IO = &collectors.CgroupIO{}
-	if r.Usage > 0 {
-		r.IO.WBytes, r.IO.WIOs = uint64(r.Usage)/100, uint64(r.Usage)/5_000_000
+	for _, y := range cgroupsOfStory(s) {
+		if y.path == x.path || isAbove(x.path, y.path) {
+			addDiskIO(r.IO, snap, y.name)
+		}
 	}
 	if s.kind == "lossy" {
 		return // PSI is off
@@ -228,6 +230,31 @@ func fillCgroup(s *story, r *collectors.CgroupRow, x cgroupFixture, l load, wait
 		r.PSI.Memory = collectors.Stall{Some: time.Duration(0.31 * seconds * 1e9), Full: time.Duration(0.12 * seconds * 1e9)}
 		r.Has |= collectors.HasDetail
 		r.Detail = &collectors.CgroupDetail{Anon: 461 << 20, File: 42 << 20, InactiveFile: 20 << 20, Slab: 6 << 20, Sock: 1 << 20, Refaults: uint64(900 * seconds), MajorFaults: 41}
+	}
+}
+
+// addDiskIO adds what a service does to the disks of the second: the backup reads one and writes the
+// other, everything else is the database's.
+func addDiskIO(io *collectors.CgroupIO, snap *collectors.Snapshot, service string) {
+	if snap.Disk == nil || service != "backup.service" && service != "mariadb.service" {
+		return
+	}
+	disks := 0
+	for _, d := range snap.Disk.Rows {
+		if d.Kind != collectors.WholeDisk {
+			continue
+		}
+		disks++
+		backup := service == "backup.service"
+		busy := len(snap.Disk.Rows) > 2 // the backup runs
+		if backup == busy {
+			io.RBytes += d.Read.Sectors * 512
+			io.RIOs += d.Read.IOs
+		}
+		if backup == (busy && disks > 1) {
+			io.WBytes += d.Write.Sectors * 512
+			io.WIOs += d.Write.IOs
+		}
 	}
 }
 

@@ -15,7 +15,7 @@ import (
 	"bpf60/theme"
 )
 
-// cgroupPage is allResources about one cgroup.
+// cgroupPage is everything about one cgroup.
 type cgroupPage struct {
 	path string // row ID
 	id   uint64
@@ -139,7 +139,7 @@ func (p *cgroupPage) View(f Frame, c Canvas) string {
 	return fit(cgroupPageLines(f, c, p.path, c.Height), c.Height)
 }
 
-// cgroupPageLines says allResources about a cgroup in at most height lines.
+// cgroupPageLines says everything about a cgroup in at most height lines.
 func cgroupPageLines(f Frame, c Canvas, path string, height int) []string {
 	rows, s := cgroupsOver(f)
 	one := cgroupAt(rows, path)
