@@ -24,6 +24,7 @@ func All(k *bpf.Kernel, fs FS, off map[string]bool) []Collector {
 		NewStalls(k, fs),
 		NewWaits(k, fs),
 		NewSockets(k, fs),
+		NewCgroups(fs),
 		NewSelf(),
 	}
 }

@@ -59,6 +59,9 @@ func (s *Snapshot) Size() int {
 	if s.FileSystems != nil {
 		n += allocSize(unsafe.Sizeof(*s.FileSystems)) + s.FileSystems.size()
 	}
+	if s.Cgroups != nil {
+		n += s.Cgroups.size()
+	}
 	return n
 }
 
@@ -88,13 +91,13 @@ func (p *ProcInfo) Size() int {
 	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.s))) + allocSize(uintptr(len(p.Args.s)))
 }
 
-// WithoutRows returns s, or a copy of s whose samples of tasks, disks and slab caches have lost
-// their rows.
+// WithoutRows returns s, or a copy of s whose samples of tasks, disks, slab caches and cgroups have lost their rows.
 func (s *Snapshot) WithoutRows() *Snapshot {
 	tasks := s.Tasks != nil && (s.Tasks.Rows != nil || s.Tasks.Key != nil || s.Tasks.Gone != nil || s.Tasks.Busy != nil)
 	disk := s.Disk != nil && s.Disk.Rows != nil
 	slab := s.Slab != nil && s.Slab.Caches != nil
-	if !tasks && !disk && !slab {
+	cgroups := s.Cgroups != nil && s.Cgroups.Rows != nil
+	if !tasks && !disk && !slab && !cgroups {
 		return s
 	}
 	c := *s
@@ -110,6 +113,9 @@ func (s *Snapshot) WithoutRows() *Snapshot {
 		d := *s.Disk
 		d.Rows = nil
 		c.Disk = &d
+	}
+	if cgroups {
+		c.Cgroups = s.Cgroups.withoutRows()
 	}
 	return &c
 }

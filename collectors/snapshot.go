@@ -38,6 +38,7 @@ type Snapshot struct {
 	SoftIRQ     *SoftIRQ
 	TCP         *TCP
 	Sockets     *Sockets
+	Cgroups     *Cgroups
 }
 
 // ProbeRows lists the rows of all collectors, by collector and in its order.

@@ -13,5 +13,6 @@ func All() []Pane {
 		NewTCP(),
 		NewLog(),
 		NewStalls(),
+		NewCgroups(),
 	}
 }

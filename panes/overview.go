@@ -209,6 +209,7 @@ func checklist(f Frame) []line {
 		freeLine(f),
 		tcpLine(f),
 		stallsLine(f),
+		cgroupLine(f),
 		topLine(f),
 	}
 }

@@ -5,6 +5,7 @@ package panes
 import (
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"bpf60/collectors"
@@ -118,7 +119,7 @@ func (c Cell) Format(decimals int) string {
 }
 
 // fit prints the cell for its column. A number that is too long is shortened, never cut: a cut
-// number is a wrong one.
+// number is a wrong one. Bytes are written as sizes.
 func (c Cell) fit(col Column) string {
 	const exact = 1 << 53
 	if c.kind == number && c.num >= 0 && c.num < exact {
@@ -128,6 +129,9 @@ func (c Cell) fit(col Column) string {
 		case CPUTime:
 			return widget.CPUTime(time.Duration(min(c.num, math.MaxInt64/1e9)*1e9)) + c.Badge
 		case Plain:
+		}
+		if strings.HasPrefix(col.Unit, "bytes") {
+			return widget.Bytes(uint64(c.num)) + c.Badge
 		}
 	}
 	s := c.Format(col.Decimals)

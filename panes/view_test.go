@@ -33,6 +33,11 @@ func root(f Frame, change ...func(*Config)) *Root {
 	for _, m := range f.Past {
 		h.Append(m)
 	}
+	return rootOver(h, f, change...)
+}
+
+// rootOver returns the screen over the history of a frame's moments.
+func rootOver(h *triage.History, f Frame, change ...func(*Config)) *Root {
 	cfg := Config{Panes: All(), History: h, Theme: plain(), Version: "0.1.0", Rules: f.Rules}
 	for _, c := range change {
 		c(&cfg)
@@ -112,6 +117,13 @@ func states() map[string][]string {
 		"tcp peers":      {"7", "v", "v"},
 		"tcp counters":   {"7", "v", "v", "v"},
 		"tcp connection": {"7", "enter"},
+
+		"overview cgroup": {"1", "row cgroup"},
+		"cgroups":         {":", "c", "g", "r", "enter"},
+		"cgroups tree":    {":", "c", "g", "r", "enter", "t"},
+		"cgroups memory":  {"2", "c", "c"},
+		"cgroups io":      {"2", "c", "c", "c"},
+		"cgroup page":     {"2", "c", "enter"},
 	}
 }
 
@@ -158,13 +170,14 @@ func keyMsg(k string) tea.KeyMsg {
 
 func TestScreens(t *testing.T) {
 	for frame, f := range frames() {
+		h := root(f).cfg.History // the screens only read it
 		for state, keys := range states() {
 			if state == "help" && frame != "busy" { // it does not depend on the frame
 				continue
 			}
 			for _, size := range sizes {
 				t.Run(fmt.Sprintf("%s/%s/%dx%d", state, frame, size[0], size[1]), func(t *testing.T) {
-					r := resize(root(f), size[0], size[1])
+					r := resize(rootOver(h, f), size[0], size[1])
 					press(r, keys...)
 					out := r.View()
 					fits(t, out, size[0], size[1])
