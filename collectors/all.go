@@ -10,6 +10,7 @@ func All(k *bpf.Kernel, fs FS, off map[string]bool) []Collector {
 	return []Collector{
 		NewHost(fs),
 		NewCPU(fs),
+		NewNetwork(fs),
 		NewSched(k, fs, off),
 		NewWake(k),
 		NewTasks(fs, newIterScanner(k)),

@@ -23,6 +23,9 @@ func (s *Snapshot) Size() int {
 	if s.Tasks != nil {
 		n += allocSize(unsafe.Sizeof(*s.Tasks)) + sliceSize(s.Tasks.Rows)
 	}
+	if s.Network != nil {
+		n += s.Network.size()
+	}
 	if s.Self != nil {
 		n += allocSize(unsafe.Sizeof(*s.Self))
 	}
@@ -55,14 +58,21 @@ func (p *ProcInfo) Size() int {
 	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.Bytes())))
 }
 
-// WithoutRows returns s, or a copy of s whose sample of tasks has lost its rows.
+// WithoutRows returns s, or a copy of s whose sample of tasks has lost its rows, and that of the
+// network all but our own namespace's devices.
 func (s *Snapshot) WithoutRows() *Snapshot {
-	if s.Tasks == nil || s.Tasks.Rows == nil {
+	c := *s
+	if s.Tasks != nil && s.Tasks.Rows != nil {
+		t := *s.Tasks
+		t.Rows = nil
+		c.Tasks = &t
+	}
+	if s.Network != nil {
+		c.Network = s.Network.thin()
+	}
+	if c.Tasks == s.Tasks && c.Network == s.Network {
 		return s
 	}
-	c, t := *s, *s.Tasks
-	t.Rows = nil
-	c.Tasks = &t
 	return &c
 }
 
@@ -70,7 +80,8 @@ func (s *Snapshot) WithoutRows() *Snapshot {
 func (s *Snapshot) WithoutCPUs() *Snapshot {
 	sched := s.Sched != nil && s.Sched.CPUs != nil
 	cpu := s.CPU != nil && s.CPU.CPUs != nil
-	if !sched && !cpu {
+	softnet := s.Network != nil && s.Network.Softnet != nil
+	if !sched && !cpu && !softnet {
 		return s
 	}
 	c := *s
@@ -83,6 +94,11 @@ func (s *Snapshot) WithoutCPUs() *Snapshot {
 		d := *s.CPU
 		d.CPUs = nil
 		c.CPU = &d
+	}
+	if softnet {
+		d := *s.Network
+		d.Softnet = nil
+		c.Network = &d
 	}
 	return &c
 }

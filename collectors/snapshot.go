@@ -27,6 +27,8 @@ type Snapshot struct {
 	Wake  *Wake
 	Tasks *Tasks
 	Self  *Self
+
+	Network *Network
 }
 
 // ProbeRows lists the rows of all collectors, by collector and in its order.
