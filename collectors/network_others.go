@@ -53,6 +53,9 @@ const (
 	namedFirst = 3
 )
 
+// firstReads is how many new namespaces are read at one tick, besides those whose turn it is.
+const firstReads = 8
+
 // rotated is how many of the namespaces that are read give way in turn where there are more than
 // maxSpaces, so that one that becomes busy is seen.
 const rotated = 8
@@ -75,14 +78,19 @@ func (o *otherSpaces) collect(ctx context.Context, n *Network, elapsed time.Dura
 	o.match(n.To)
 	chosen := o.chosen(n.To)
 	turns := 1 + int(float64(len(chosen))*min(elapsed.Seconds()/othersEvery.Seconds(), 1))
+	first := firstReads
 	for _, x := range chosen {
-		if turns == 0 || ctx.Err() != nil {
-			break
-		}
-		if !x.waiting && n.To-x.asked < othersEvery-elapsed/2 {
+		left := &turns
+		switch {
+		case x.waiting:
+			left = &first
+		case n.To-x.asked < othersEvery-elapsed/2:
 			continue
 		}
-		turns--
+		if *left == 0 || ctx.Err() != nil {
+			continue
+		}
+		*left--
 		var space NetSpace
 		var ok bool
 		if space, rows, ok = o.read(x, n.To, rows); ok {
