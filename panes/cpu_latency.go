@@ -77,7 +77,7 @@ func (p *CPU) cpusToShow(f Frame, n int) []int {
 
 // plots returns what is drawn over time: one plot, or one for each part of the split.
 func (p *CPU) plots(f Frame, width int) []plot {
-	n := widget.PlotColumns(width)
+	n := 2 * widget.PlotColumns(width) // what has just left the screen still steadies the axis
 	switch p.split {
 	case byCPU:
 		var out []plot
@@ -128,7 +128,7 @@ func (p *CPU) wideView(f Frame, c Canvas, t Table, height int) []string {
 			p.histogram(f, c, t, half, rows-1)...)
 		right := append([]string{widget.Title(c.Theme, c.Width-half-2, "time on a CPU", "last interval")},
 			withStats(c.Theme, t.Histograms[1], c.Width-half-2, rows-1)...)
-		lines = append(lines, widget.Join(left, half, right, 2)...)
+		lines = append(lines, pad(widget.Join(left, half, right, 2), rows)...)
 	}
 	how, parts := asHeatMap, []string{"run-queue latency over time", p.split.String(), "one column a sample"}
 	if p.draw == asPercentiles {

@@ -38,7 +38,7 @@ func (p *CPU) View(f Frame, c Canvas) string {
 	}
 	table := p.tableLines(f, c, t, room)
 	if wide {
-		table = besideTable(f, c, table, room)
+		table = pad(besideTable(f, c, table, room), room)
 	}
 	lines = append(lines, table...)
 	sched := newest(f, schedOf)
@@ -59,6 +59,15 @@ func (p *CPU) View(f Frame, c Canvas) string {
 		lines = append(lines, p.latency(f, c, t, c.Width, c.Height-len(lines))...)
 	}
 	return fit(lines, c.Height)
+}
+
+// pad adds empty lines up to height. What is below then stays where it is from second to second,
+// also on the line to the terminal: a heat map that moves by a row is sent whole.
+func pad(lines []string, height int) []string {
+	for len(lines) < height {
+		lines = append(lines, "")
+	}
+	return lines
 }
 
 // fit joins at most height lines.
@@ -152,7 +161,7 @@ func besideTable(f Frame, c Canvas, table []string, room int) []string {
 			return table
 		}
 	}
-	who := whoLines(f, right, max(room, 8)+1)
+	who := whoLines(f, right, room+1)
 	if len(who) < 2 {
 		return table
 	}

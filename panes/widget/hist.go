@@ -4,6 +4,8 @@ package widget
 
 import (
 	"math"
+	"math/bits"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -216,7 +218,27 @@ func axis(columns []*collectors.Hist, height int) (lo, hi int) {
 	for hi-lo+1 < min(height, 6) && lo > 0 {
 		lo--
 	}
+	// Where there is room the axis ends at every fourth bucket, so that it seldom changes: when it
+	// does, every cell of the drawing moves.
+	if top := min(hi|3, collectors.HistSlots-1); top-lo < height {
+		hi = top
+	}
 	return max(lo, hi-height+1), hi
+}
+
+// scale is the count that is drawn as full: a power of two, so that the shades of what has been
+// drawn seldom change.
+func scale(columns []*collectors.Hist) uint64 {
+	var most uint64
+	for _, h := range columns {
+		if h != nil {
+			most = max(most, slices.Max(h.Slots[:]))
+		}
+	}
+	if most == 0 {
+		return 0
+	}
+	return 1<<bits.Len64(most) - 1
 }
 
 // shade is how strongly n of most is drawn, 0 to 4, on a log scale: the few slow ones matter.
@@ -238,16 +260,9 @@ func PlotColumns(width int) int { return max(width-plotLabel, 0) }
 // HeatMap draws one column a histogram, oldest first, in at most height lines; latency goes up,
 // the count is the shade. A nil histogram is a sample that is missing and shows as a dot.
 func HeatMap(t theme.Theme, columns []*collectors.Hist, width, height int) []string {
+	lo, hi := axis(columns, height) // of all columns: one that leaves the screen changes nothing
+	most := scale(columns)
 	columns = columns[max(len(columns)-PlotColumns(width), 0):]
-	lo, hi := axis(columns, height)
-	var most uint64
-	for _, h := range columns {
-		if h != nil {
-			for _, c := range h.Slots {
-				most = max(most, c)
-			}
-		}
-	}
 	var out []string
 	for slot := hi; slot >= lo && len(out) < height; slot-- {
 		cells := make([]int, len(columns))
@@ -280,8 +295,8 @@ func HeatMap(t theme.Theme, columns []*collectors.Hist, width, height int) []str
 // Percentiles draws p50, p90, p99 and max of one histogram a column, on the axis of the heat map.
 // A column with fewer than least events has no p99.
 func Percentiles(t theme.Theme, columns []*collectors.Hist, width, height int, least uint64) []string {
-	columns = columns[max(len(columns)-PlotColumns(width), 0):]
 	lo, hi := axis(columns, height)
+	columns = columns[max(len(columns)-PlotColumns(width), 0):]
 	type marks [4]int // slot of p50, p90, p99, max; -1 where there is none
 	at := make([]marks, len(columns))
 	for i, h := range columns {

@@ -256,6 +256,8 @@ func TestHistogramHidesNothing(t *testing.T) {
 func TestHeatMap(t *testing.T) {
 	columns := []*collectors.Hist{hist(map[int]uint64{0: 1000}), nil, hist(map[int]uint64{0: 1000, 5: 1}), hist(map[int]uint64{0: 10, 5: 100})}
 	want := []string{
+		"128-255µs │ ·", // the axis ends at every fourth bucket
+		" 64-127µs │ ·",
 		"  32-63µs │ ·░▓",
 		"  16-31µs │ ·",
 		"   8-15µs │ ·",
@@ -272,10 +274,30 @@ func TestHeatMap(t *testing.T) {
 	}
 }
 
+// Two seconds apart a full heat map differs by one column, not by where it stands or how it is shaded.
+func TestHeatMapIsSteady(t *testing.T) {
+	var columns []*collectors.Hist
+	for i := range 60 {
+		columns = append(columns, hist(map[int]uint64{0: 1000 + uint64(i), 3: 40, 5 + i%2: 2}))
+	}
+	before := HeatMap(theme.Theme{}, columns[:59], 31, 12)
+	after := HeatMap(theme.Theme{}, columns, 31, 12)
+	if len(before) != len(after) {
+		t.Fatalf("%d rows became %d", len(before), len(after))
+	}
+	for i := range after {
+		a, b := []rune(before[i]+strings.Repeat(" ", 31)), []rune(after[i]+strings.Repeat(" ", 31))
+		if string(a[plotLabel+1:31]) != string(b[plotLabel:30]) {
+			t.Errorf("row %d did not move by one column:\n%s\n%s", i, before[i], after[i])
+		}
+	}
+}
+
 func TestPercentiles(t *testing.T) {
 	many := hist(map[int]uint64{0: 600, 2: 350, 4: 45, 6: 5})
 	few := hist(map[int]uint64{0: 6, 2: 3, 4: 1})
 	want := []string{
+		"128-255µs │",
 		" 64-127µs │▲",
 		"  32-63µs │",
 		"  16-31µs │◆ ▲",
