@@ -29,7 +29,8 @@ type Network struct {
 	// summed in Unlisted.
 	Ifaces   []NetIface
 	Unlisted IfaceCounts
-	NUnlist  int // how many interfaces Unlisted sums
+	NUnlist  int  // how many interfaces Unlisted sums
+	Thin     bool // Spaces is ours alone and Ifaces its devices: the history has given up the rest
 
 	Softnet      []SoftnetCPU // by CPU; global, not of a namespace
 	SoftnetAll   SoftnetCPU   // their sum; CPU is -1
@@ -269,6 +270,7 @@ func (n *Network) thin() *Network {
 		return n
 	}
 	c := *n
+	c.Thin = true
 	c.Spaces, c.Ifaces = slices.Clone(n.Spaces[:min(len(n.Spaces), 1)]), make([]NetIface, 0, devices)
 	for i := range n.Ifaces {
 		if keep(&n.Ifaces[i]) {

@@ -7,5 +7,6 @@ func All() []Pane {
 	return []Pane{
 		NewOverview(),
 		NewCPU(),
+		NewNetwork(),
 	}
 }

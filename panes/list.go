@@ -193,6 +193,7 @@ type listOptions struct {
 	Spark      func(row string) []float64 // history of a row's main number, oldest first; nil: none
 	SparkTitle string
 	SparkMax   float64 // top of the scale; 0: the most in sight
+	NoCursor   bool    // the keys are another table's
 }
 
 // Widths of a column of sparklines.
@@ -221,7 +222,7 @@ func (l *list) draw(c Canvas, t Table, height int, o listOptions) []string {
 		first = min(at-room/2, len(t.Rows)-room)
 	}
 	for i := first; i < len(t.Rows) && len(out) < height; i++ {
-		out = append(out, l.line(c, t.Rows[i], cols, i == at, o))
+		out = append(out, l.line(c, t.Rows[i], cols, i == at && !o.NoCursor, o))
 	}
 	return out
 }

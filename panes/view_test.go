@@ -79,7 +79,15 @@ func states() map[string][]string {
 		"cpu by cpu":      {"2", "j", "i"},
 		"cpu by cause":    {"2", "i", "i"},
 		"cpu page":        {"2", "j", "j", "enter"},
-		"help":            {"2", "?"},
+
+		"network":            {"6"},
+		"network errors":     {"6", "v"},
+		"network softnet":    {"6", "v", "v"},
+		"network namespaces": {"6", "v", "v", "v"},
+		"network idle":       {"6", "z", "G"},
+		"network page":       {"6", "enter"},
+		"network pod":        {"6", "v", "v", "v", "j", "enter"},
+		"help":               {"2", "?"},
 	}
 }
 
