@@ -285,7 +285,7 @@ func (p *Network) interfaces(f Frame, v *netView, errors bool) Table {
 	for _, x := range rows {
 		names = max(names, min(widget.Width(clean(x.link.Name)), 15))
 		if !x.space.Own {
-			spaces = max(spaces, min(widget.Width(clean(x.space.Name)), 12))
+			spaces = max(spaces, len("NETNS"), min(widget.Width(clean(x.space.Name)), 12))
 		}
 		trouble[0] = trouble[0] || x.counts.RxErrors+x.counts.TxErrors > 0
 		trouble[1] = trouble[1] || x.qdrops > 0 || x.counts.RxDropped+x.counts.TxDropped > 0

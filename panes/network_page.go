@@ -271,7 +271,7 @@ func (p *ifacePage) graphs(f Frame, c Canvas, x *netIface, height int) []string 
 		}
 		part := c
 		part.Width = width
-		lines := []string{widget.Title(c.Theme, width, name, now, "top "+byteRate(top))}
+		lines := []string{widget.Title(c.Theme, width, p.title+" "+name, now, "top "+byteRate(top))}
 		return append(lines, widget.Area(c.Theme, values, top, width, height-1)...)
 	}
 	return widget.Join(block("rx", rx, x.counts.RxBytes, half), half, block("tx", tx, x.counts.TxBytes, c.Width-half-2), 2)

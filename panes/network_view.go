@@ -48,6 +48,9 @@ func (p *Network) wide(f Frame, c Canvas, v *netView) []string {
 		return lines[:min(len(lines), height)]
 	}
 	lines := block(p.draw, c.Width, room*2/5)
+	if left := room*2/5 - len(lines); left >= leastGraph {
+		lines = append(lines, p.graph(f, c, v, left)...)
+	}
 	pad := func(to int) {
 		for len(lines) < to {
 			lines = append(lines, "")
@@ -72,6 +75,27 @@ func (p *Network) wide(f Frame, c Canvas, v *netView) []string {
 	lines = append(lines, block(last, c.Width, room-len(lines))...)
 	pad(room)
 	return append(lines, foot...)
+}
+
+// leastGraph is from how many free lines on a graph of the selected interface is drawn.
+const leastGraph = 6
+
+// graph draws the selected interface over time where its table leaves room; nothing for the other
+// tables, which have no interface.
+func (p *Network) graph(f Frame, c Canvas, v *netView, height int) []string {
+	r, ok := p.list().row(p.shown(f, v))
+	if !ok || p.draw != netDev && p.draw != netErrors {
+		return nil
+	}
+	for _, s := range v.spaces {
+		for _, x := range s.ifaces {
+			if ifaceRow(s, x.link) == r.ID {
+				page := newIfacePage(s, x.link)
+				return page.graphs(f, c, x, height-1)
+			}
+		}
+	}
+	return nil
 }
 
 // title heads one of the tables.
