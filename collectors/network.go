@@ -56,7 +56,7 @@ type NetPlace struct {
 	ID    uint64 // inode of its /proc/PID/net/dev; 0 if it cannot be told, then it is our own
 	Inode uint64 // of the namespace, as lsns prints it; 0 if it may not be read, and for our own
 	Own   bool   // the one bpf60 runs in
-	Name  Raw    // as under /run/netns, else the container's, else the process's name; empty for our own
+	Name  Raw    // as under /run/netns, else the process's with its number; empty for our own
 	PID   int32  // the process it is read through; 0 for our own
 	Links []*NetLink
 }

@@ -298,16 +298,10 @@ func (o *otherSpaces) file(dir int, name string) (b []byte, inode uint64, err er
 	}
 }
 
-// name is what a person knows the namespace by: its name under /run/netns, the container's, or
-// that of the process.
+// name is what a person knows the namespace by: its name under /run/netns, or that of the process.
 func (o *otherSpaces) name(dir int, x *otherSpace, inode uint64) Raw {
 	if name := o.scan.named[inode]; name != "" && inode != 0 {
 		return RawString(name)
-	}
-	if b, _, err := o.file(dir, "cgroup"); err == nil {
-		if name := containerOf(b); name != "" {
-			return RawString(name)
-		}
 	}
 	b, _, err := o.file(dir, "comm")
 	if err != nil {
@@ -342,9 +336,6 @@ func (o *otherSpaces) probe() Probe {
 	}
 	return p
 }
-
-// containerOf names the container of /proc/PID/cgroup, "" if it is in none.
-func containerOf(b []byte) string { return "" }
 
 func pluralES(n int) string {
 	if n == 1 {

@@ -160,6 +160,7 @@ func (p *Network) Table(f Frame) Table {
 	v := netOver(f)
 	t := p.interfaces(f, v, false)
 	p.lists[netDev].order(&t)
+	namesFirst(&t)
 	t.Facts = netFacts(v)
 	if v == nil {
 		why, remedy := whyNot(f, collectors.NetworkID, "sar DEV")
@@ -175,6 +176,17 @@ func (p *Network) Table(f Frame) Table {
 		t.Notes = append(t.Notes, fmt.Sprintf("%d idle interface%s not listed", n, pluralAre(n)))
 	}
 	return t
+}
+
+// namesFirst moves the last column, the namespace, behind the first: a report is read, and cut,
+// from the left.
+func namesFirst(t *Table) {
+	last := len(t.Columns) - 1
+	t.Columns = slices.Insert(t.Columns[:last], 1, t.Columns[last])
+	for i := range t.Rows {
+		c := t.Rows[i].Cells
+		t.Rows[i].Cells = slices.Insert(c[:last], 1, c[last])
+	}
 }
 
 func pluralAre(n int) string {
@@ -339,7 +351,8 @@ func anyIface(rows []*netIface, value func(*collectors.IfaceCounts) uint64) bool
 
 // ifaceCells is an interface's row.
 func ifaceCells(f Frame, x *netIface, cols []netColumn) Row {
-	r := Row{ID: ifaceRow(x.space, x.link), Cells: []Cell{Name(collectors.Clean(x.link.Name))}}
+	r := Row{ID: ifaceRow(x.space, x.link), Cells: make([]Cell, 0, len(cols)+8)}
+	r.Cells = append(r.Cells, Name(collectors.Clean(x.link.Name)))
 	per := func(n uint64, scale float64) Cell {
 		switch {
 		case x.why+x.unlisted != "":

@@ -326,51 +326,72 @@ func utilisation(l *collectors.NetLink, c *collectors.IfaceCounts, seconds float
 	return 100 * float64(bytes) * 8 / (float64(l.Speed) * 1e6) / seconds
 }
 
-// ifaceSeries returns the bytes a second of every interface, both directions, over the last n
-// samples that read it; the newest last.
-func ifaceSeries(f Frame, n int, value func(*collectors.IfaceCounts) uint64) func(netKey) []float64 {
-	readings := make(map[uint64][]float64) // seconds of each, by namespace, newest first
-	values := make(map[netKey]map[int]float64)
+// ifaceSeries returns what interfaces counted a second over the last n samples that read them, the
+// newest last. A sample in which one has no row is a 0: it did nothing.
+func ifaceSeries(f Frame, n int, keys []netKey, value func(*collectors.IfaceCounts) uint64) func(netKey) []float64 {
+	seconds := make(map[uint64][]float64) // of each reading of a namespace, newest first
+	values := make(map[netKey][]float64, len(keys))
+	read := make(map[uint64]int) // namespaces of the sample in hand, and the slot of that reading
+	for _, k := range keys {
+		seconds[k.space], values[k] = make([]float64, 0, n), make([]float64, n)
+	}
 	for i := len(f.Past) - 1; i >= 0; i-- {
 		s := f.Past[i].Snapshot
 		if s == nil || s.Network == nil {
 			continue
 		}
-		at := make(map[uint64]int, len(s.Network.Spaces))
+		var space uint64 // that the last row was of: rows of one stand together
+		slot := -1
+		clear(read)
 		for k := range s.Network.Spaces {
-			if sp := &s.Network.Spaces[k]; len(readings[sp.ID]) < n {
-				at[sp.ID] = len(readings[sp.ID])
-				readings[sp.ID] = append(readings[sp.ID], sp.Seconds())
+			sp := &s.Network.Spaces[k]
+			if all, ok := seconds[sp.ID]; ok && len(all) < n {
+				seconds[sp.ID], read[sp.ID] = append(all, sp.Seconds()), len(all)
 			}
 		}
-		if len(at) == 0 {
-			break
+		if len(read) == 0 {
+			if full(seconds, n) {
+				break
+			}
+			continue
 		}
 		for k := range s.Network.Ifaces {
 			r := &s.Network.Ifaces[k]
-			slot, ok := at[r.Space]
-			if !ok {
-				continue
+			if k == 0 || r.Space != space {
+				at, ok := read[r.Space]
+				if space, slot = r.Space, at; !ok {
+					slot = -1
+				}
 			}
-			key := keyOf(r.NetLink)
-			if values[key] == nil {
-				values[key] = make(map[int]float64)
+			if slot >= 0 {
+				if v := values[keyOf(r.NetLink)]; v != nil {
+					v[slot] = float64(value(&r.IfaceCounts))
+				}
 			}
-			values[key][slot] = float64(value(&r.IfaceCounts))
 		}
 	}
 	return func(key netKey) []float64 {
-		rs := readings[key.space]
-		out := make([]float64, len(rs))
-		for i, seconds := range rs {
+		all := seconds[key.space]
+		out := make([]float64, len(all))
+		for i, sec := range all {
 			v := math.NaN()
-			if seconds > 0 {
-				v = values[key][i] / seconds
+			if sec > 0 {
+				v = values[key][i] / sec
 			}
-			out[len(rs)-1-i] = v
+			out[len(all)-1-i] = v
 		}
 		return out
 	}
+}
+
+// full says whether every namespace has n readings.
+func full(seconds map[uint64][]float64, n int) bool {
+	for _, all := range seconds {
+		if len(all) < n {
+			return false
+		}
+	}
+	return true
 }
 
 func bothBytes(c *collectors.IfaceCounts) uint64 { return c.RxBytes + c.TxBytes }

@@ -114,7 +114,11 @@ func hostBytes(n *collectors.Network, own *netSpace) float64 {
 	}
 	var total uint64
 	for i := range n.Ifaces {
-		if r := &n.Ifaces[i]; r.Space == own.ID && own.summed(r.NetLink) {
+		r := &n.Ifaces[i]
+		if r.Space != own.ID { // ours come first
+			break
+		}
+		if own.summed(r.NetLink) {
 			total += r.RxBytes + r.TxBytes
 		}
 	}

@@ -262,7 +262,8 @@ func factText(f Fact) string {
 // graphs draw what was received and sent over time, side by side, on one scale.
 func (p *ifacePage) graphs(f Frame, c Canvas, x *netIface, height int) []string {
 	half := (c.Width - 2) / 2
-	rx, tx := ifaceSeries(f, half, rxBytes)(p.key), ifaceSeries(f, half, txBytes)(p.key)
+	keys := []netKey{p.key}
+	rx, tx := ifaceSeries(f, half, keys, rxBytes)(p.key), ifaceSeries(f, half, keys, txBytes)(p.key)
 	top := max(most(rx), most(tx))
 	block := func(name string, values []float64, n uint64, width int) []string {
 		now := "-"

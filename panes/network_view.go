@@ -160,13 +160,21 @@ func (p *Network) table(f Frame, c Canvas, v *netView, draw netDraw, height int,
 	}
 	o := listOptions{NoCursor: !cursor}
 	if draw == netDev {
-		byRow := make(map[string]netKey)
+		byRow := make(map[string]netKey, len(t.Rows))
+		for _, r := range t.Rows {
+			byRow[r.ID] = netKey{}
+		}
+		keys := make([]netKey, 0, len(t.Rows))
 		for _, s := range v.spaces {
 			for _, x := range s.ifaces {
-				byRow[ifaceRow(s, x.link)] = keyOf(x.link)
+				id := ifaceRow(s, x.link)
+				if _, ok := byRow[id]; ok {
+					byRow[id] = keyOf(x.link)
+					keys = append(keys, byRow[id])
+				}
 			}
 		}
-		history := ifaceSeries(f, mostSpark, bothBytes)
+		history := ifaceSeries(f, mostSpark, keys, bothBytes)
 		o.Spark = func(row string) []float64 { return history(byRow[row]) }
 		o.SparkTitle = "rx+tx, a sample each"
 	}

@@ -244,7 +244,7 @@ func TestEverySize(t *testing.T) {
 	for w := 0; w <= 300; w += 13 {
 		for h := 0; h <= 100; h += 7 {
 			for name, f := range all {
-				for _, keys := range [][]string{{"1"}, {"2"}, {"2", "v"}, {"2", "j", "i", "v", "v"}, {"2", "j", "enter"}, {"?"}} {
+				for _, keys := range [][]string{{"1"}, {"2"}, {"2", "v"}, {"2", "j", "i", "v", "v"}, {"2", "j", "enter"}, {"6"}, {"6", "v", "v", "v"}, {"6", "enter"}, {"?"}} {
 					if (w*h+len(name)+len(keys))%5 != 0 && w > 60 { // a fifth of the large ones is enough
 						continue
 					}
@@ -317,7 +317,7 @@ func TestSteadyLines(t *testing.T) {
 }
 
 func TestEveryPaneHasHelp(t *testing.T) {
-	for _, p := range append(All(), newCPUPage(0)) {
+	for _, p := range append(All(), newCPUPage(0), &ifacePage{}, &spacePage{}) {
 		info := p.Info()
 		page := Help(info.Help)
 		if page == "" {
@@ -333,7 +333,7 @@ func TestEveryPaneHasHelp(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	digits := make(map[string]ID)
-	for _, p := range append(All(), newCPUPage(0)) {
+	for _, p := range append(All(), newCPUPage(0), &ifacePage{}, &spacePage{}) {
 		info := p.Info()
 		if info.Digit != "" && digits[info.Digit] != "" {
 			t.Errorf("%s and %s share the digit %s", info.ID, digits[info.Digit], info.Digit)
