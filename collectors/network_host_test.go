@@ -23,7 +23,7 @@ import (
 func netns(t *testing.T) (pid int, stop func()) {
 	t.Helper()
 	cmd := exec.Command("sleep", "60")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET, Pdeathsig: syscall.SIGKILL}
+	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 	if err := cmd.Start(); err != nil {
 		if errors.Is(err, os.ErrPermission) {
 			t.Skip("needs CAP_SYS_ADMIN to make a network namespace")

@@ -29,6 +29,12 @@ func (s *Snapshot) Size() int {
 	if s.Self != nil {
 		n += allocSize(unsafe.Sizeof(*s.Self))
 	}
+	if s.Disk != nil {
+		n += allocSize(unsafe.Sizeof(*s.Disk)) + s.Disk.size()
+	}
+	if s.FileSystems != nil {
+		n += allocSize(unsafe.Sizeof(*s.FileSystems)) + s.FileSystems.size()
+	}
 	return n
 }
 
@@ -58,20 +64,28 @@ func (p *ProcInfo) Size() int {
 	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.Bytes())))
 }
 
-// WithoutRows returns s, or a copy of s whose sample of tasks has lost its rows, and that of the
-// network all but our own namespace's devices.
+// WithoutRows returns s, or a copy of s whose samples of tasks and disks have lost their rows, and
+// that of the network all but our own namespace's devices.
 func (s *Snapshot) WithoutRows() *Snapshot {
+	tasks := s.Tasks != nil && s.Tasks.Rows != nil
+	disk := s.Disk != nil && s.Disk.Rows != nil
+	network := s.Network != nil && s.Network.thin() != s.Network
+	if !tasks && !disk && !network {
+		return s
+	}
 	c := *s
-	if s.Tasks != nil && s.Tasks.Rows != nil {
+	if tasks {
 		t := *s.Tasks
 		t.Rows = nil
 		c.Tasks = &t
 	}
-	if s.Network != nil {
-		c.Network = s.Network.thin()
+	if disk {
+		d := *s.Disk
+		d.Rows = nil
+		c.Disk = &d
 	}
-	if c.Tasks == s.Tasks && c.Network == s.Network {
-		return s
+	if network {
+		c.Network = s.Network.thin()
 	}
 	return &c
 }

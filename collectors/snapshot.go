@@ -21,14 +21,15 @@ type Snapshot struct {
 	// else 0: the host slept, or bpf60 itself was stopped or got no CPU.
 	Late time.Duration
 
-	Host  *Host
-	CPU   *CPU
-	Sched *Sched
-	Wake  *Wake
-	Tasks *Tasks
-	Self  *Self
-
-	Network *Network
+	Host        *Host
+	CPU         *CPU
+	Sched       *Sched
+	Wake        *Wake
+	Tasks       *Tasks
+	Self        *Self
+	Disk        *Disk
+	FileSystems *FileSystems
+	Network     *Network
 }
 
 // ProbeRows lists the rows of all collectors, by collector and in its order.

@@ -193,7 +193,8 @@ type listOptions struct {
 	Spark      func(row string) []float64 // history of a row's main number, oldest first; nil: none
 	SparkTitle string
 	SparkMax   float64 // top of the scale; 0: the most in sight
-	NoCursor   bool    // the keys are another table's
+
+	Bare bool // a second table beside the pane's own: no cursor, and no mark of the order
 }
 
 // Widths of a column of sparklines.
@@ -215,14 +216,17 @@ func (l *list) draw(c Canvas, t Table, height int, o listOptions) []string {
 		return nil
 	}
 	cols := l.layout(t, c.Width, o)
-	out := []string{l.heads(c, cols)}
 	at, room := l.index(t), height-1
+	if o.Bare {
+		l, at = &list{}, -1
+	}
+	out := []string{l.heads(c, cols)}
 	first := 0
 	if room > 0 && at >= room {
 		first = min(at-room/2, len(t.Rows)-room)
 	}
 	for i := first; i < len(t.Rows) && len(out) < height; i++ {
-		out = append(out, l.line(c, t.Rows[i], cols, i == at && !o.NoCursor, o))
+		out = append(out, l.line(c, t.Rows[i], cols, i == at, o))
 	}
 	return out
 }

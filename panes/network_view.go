@@ -158,7 +158,7 @@ func (p *Network) table(f Frame, c Canvas, v *netView, draw netDraw, height int,
 		}
 		return []string{widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, what).String()}
 	}
-	o := listOptions{NoCursor: !cursor}
+	o := listOptions{Bare: !cursor}
 	if draw == netDev {
 		byRow := make(map[string]netKey, len(t.Rows))
 		for _, r := range t.Rows {
