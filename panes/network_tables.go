@@ -102,6 +102,23 @@ func stackCell(s *netSpace, c stackColumn) Cell {
 	return Number(float64(c.get(&s.stack)) / s.seconds)
 }
 
+// total sums a protocol's counter over the namespaces that tell it.
+func (v *netView) total(c stackColumn) Cell {
+	sum, known, why := 0.0, false, "no namespace was read"
+	for _, s := range v.spaces {
+		cell := stackCell(s, c)
+		if n, ok := cell.Num(); ok {
+			sum, known = sum+n, true
+		} else {
+			why = cell.Why
+		}
+	}
+	if !known {
+		return Missing(why)
+	}
+	return Number(sum)
+}
+
 // spacesTable has a line for each namespace.
 func spacesTable(v *netView) Table {
 	t := Table{Title: "network namespaces", Columns: []Column{
@@ -194,16 +211,7 @@ func netFacts(v *netView) []Fact {
 		if c.rank > 6 && c.id[0] != 'i' && c.id[0] != 'o' {
 			continue
 		}
-		total, known := 0.0, false
-		for _, s := range v.spaces {
-			if n, ok := stackCell(s, c).Num(); ok {
-				total, known = total+n, true
-			}
-		}
-		cell := Missing("waiting for a second reading")
-		if known {
-			cell = Number(total)
-		}
+		cell := v.total(c)
 		facts = append(facts, Fact{ID: c.id, Title: c.id + " of all namespaces", Unit: "/s", Cell: cell, Decimals: 1})
 	}
 	track, limit := Missing("no connection tracking"), Missing("no connection tracking")

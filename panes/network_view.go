@@ -219,17 +219,7 @@ func (v *netView) stackLine(width int, ids ...string) string {
 			if c.id != id {
 				continue
 			}
-			sum, known := 0.0, false
-			for _, s := range v.spaces {
-				if n, ok := stackCell(s, c).Num(); ok {
-					sum, known = sum+n, true
-				}
-			}
-			text := "-"
-			if known {
-				text = widget.Short(sum)
-			}
-			if next := fmt.Sprintf("%s %-6s ", strings.TrimSuffix(id, "/s"), text); len(out)+len(next) <= width {
+			if next := fmt.Sprintf("%s %-6s ", strings.TrimSuffix(id, "/s"), short(v.total(c))); len(out)+len(next) <= width {
 				out += next
 			}
 		}
