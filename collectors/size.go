@@ -21,13 +21,19 @@ func (s *Snapshot) Size() int {
 		n += allocSize(unsafe.Sizeof(*s.Wake))
 	}
 	if s.Tasks != nil {
-		n += allocSize(unsafe.Sizeof(*s.Tasks)) + sliceSize(s.Tasks.Rows)
+		n += s.Tasks.size()
 	}
 	if s.Network != nil {
 		n += s.Network.size()
 	}
 	if s.Self != nil {
 		n += allocSize(unsafe.Sizeof(*s.Self))
+	}
+	if s.Memory != nil {
+		n += s.Memory.size()
+	}
+	if s.Slab != nil {
+		n += s.Slab.size()
 	}
 	if s.Disk != nil {
 		n += allocSize(unsafe.Sizeof(*s.Disk)) + s.Disk.size()
@@ -61,32 +67,37 @@ func (s *Snapshot) probesSize() int {
 
 // Size is what a process's identity holds in memory, in bytes.
 func (p *ProcInfo) Size() int {
-	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.Bytes())))
+	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.s))) + allocSize(uintptr(len(p.Args.s)))
 }
 
-// WithoutRows returns s, or a copy of s whose samples of tasks and disks have lost their rows, and
-// that of the network all but our own namespace's devices.
+// WithoutRows returns s, or a copy of s whose samples of tasks, disks and slab caches have lost
+// their rows, and that of the network all but our own namespace's devices.
 func (s *Snapshot) WithoutRows() *Snapshot {
-	tasks := s.Tasks != nil && s.Tasks.Rows != nil
+	tasks := s.Tasks != nil && (s.Tasks.Rows != nil || s.Tasks.Key != nil || s.Tasks.Gone != nil || s.Tasks.Busy != nil)
 	disk := s.Disk != nil && s.Disk.Rows != nil
-	network := s.Network != nil && s.Network.thin() != s.Network
-	if !tasks && !disk && !network {
+	slab := s.Slab != nil && s.Slab.Caches != nil
+	network := s.Network
+	if network != nil {
+		network = network.thin()
+	}
+	if !tasks && !disk && !slab && network == s.Network {
 		return s
 	}
 	c := *s
 	if tasks {
 		t := *s.Tasks
-		t.Rows = nil
+		t.Rows, t.Key, t.Gone, t.Busy = nil, nil, nil, nil
 		c.Tasks = &t
+	}
+	if slab {
+		c.Slab = s.Slab.withoutRows()
 	}
 	if disk {
 		d := *s.Disk
 		d.Rows = nil
 		c.Disk = &d
 	}
-	if network {
-		c.Network = s.Network.thin()
-	}
+	c.Network = network
 	return &c
 }
 

@@ -7,6 +7,8 @@ func All() []Pane {
 	return []Pane{
 		NewOverview(),
 		NewCPU(),
+		NewProcesses(),
+		NewMemory(),
 		NewDisk(),
 		NewNetwork(),
 	}

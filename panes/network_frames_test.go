@@ -94,7 +94,7 @@ func netPlans(s *story, l load, i int) []netPlan {
 	return []netPlan{host, web, quiet}
 }
 
-// extremePlans are 700 interfaces in 65 namespaces, numbers at the end of their range and names
+// extremePlans are 430 interfaces in 65 namespaces, numbers at the end of their range and names
 // that mean harm.
 func extremePlans(i int) []netPlan {
 	host := netPlan{place: collectors.NetPlace{ID: hostSpace, Own: true}}
@@ -105,7 +105,7 @@ func extremePlans(i int) []netPlan {
 		{name: "\x1b[31meth0", kind: collectors.LinkDevice, facts: fast, rx: 33_000_000, tx: 31_000_000, rxLen: 1500, len: 1480, rxDrop: 987_654, missed: 987_000, rxErr: 12_345},
 		{name: "\u202eexe.0hte\xff", kind: collectors.LinkDevice, facts: nic(3, 10), rx: 14_000, tx: 14_000, rxLen: 64, len: 64},
 	}
-	for k := range 600 {
+	for k := range 300 {
 		v := veth(fmt.Sprintf("cali%011d", k), int32(10+k), firstPod+uint64(k))
 		if k%5 == 0 {
 			v.rx, v.tx, v.rxLen, v.len = uint64(1000+k), uint64(1000+k), 1500, 1500

@@ -203,8 +203,11 @@ func checklist(f Frame) []line {
 		vmstatLine(f),
 		mpstatLine(f),
 		runqlatLine(f),
+		pidstatLine(f),
 		iostatLine(f),
+		freeLine(f),
 		sarDevLine(f),
+		topLine(f),
 	}
 }
 
