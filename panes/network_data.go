@@ -208,7 +208,7 @@ func (s *netSpace) rows(n *collectors.Network) {
 	}
 	if n.NUnlist > 0 || n.Thin {
 		for _, x := range s.ifaces {
-			if !x.known && !(n.Thin && x.link.Kind == collectors.LinkDevice) {
+			if !x.known && (!n.Thin || x.link.Kind != collectors.LinkDevice) {
 				x.unlisted = fmt.Sprintf("it did nothing, or is one of the %d that did least", n.NUnlist)
 				if n.Thin {
 					x.unlisted = "too long ago: only devices are kept"
