@@ -15,9 +15,16 @@ func All(k *bpf.Kernel, fs FS, off map[string]bool) []Collector {
 		NewDisk(fs),
 		NewFileSystems(fs),
 		NewNetwork(fs),
+		NewTCP(fs),
 		NewSched(k, fs, off),
 		NewWake(k),
 		NewTasks(fs, newIterScanner(k)),
+		NewLog(fs),
+		NewSoftIRQ(fs),
+		NewIRQ(fs),
+		NewStalls(k, fs),
+		NewWaits(k, fs),
+		NewSockets(k, fs),
 		NewSelf(),
 	}
 }

@@ -43,8 +43,8 @@ func netns(t *testing.T) (pid int, stop func()) {
 	return cmd.Process.Pid, stop
 }
 
-// inNetns runs f in a process's network namespace, on a thread that ends with it.
-func inNetns(t *testing.T, pid int, f func() error) {
+// inNetNS runs f in a process's network namespace, on a thread that ends with it.
+func inNetNS(t *testing.T, pid int, f func() error) {
 	t.Helper()
 	done := make(chan error, 1)
 	go enter(pid, f, done)
@@ -106,7 +106,7 @@ func TestNetworkCounts(t *testing.T) {
 	from, _ := netns(t)
 	to, stop := netns(t)
 	for _, pid := range []int{from, to} {
-		inNetns(t, pid, func() error { // or neighbours would be looked for, and packets with them
+		inNetNS(t, pid, func() error { // or neighbours would be looked for, and packets with them
 			return os.WriteFile("/proc/sys/net/ipv6/conf/all/disable_ipv6", []byte("1"), 0)
 		})
 	}
@@ -137,7 +137,7 @@ func TestNetworkCounts(t *testing.T) {
 	})
 
 	const packets, payload = 23, 100
-	inNetns(t, from, func() error {
+	inNetNS(t, from, func() error {
 		conn, err := net.Dial("udp", "192.0.2.2:9")
 		if err != nil {
 			return err
@@ -247,7 +247,7 @@ func TestLinkPeer(t *testing.T) {
 	from, _ := netns(t)
 	to, _ := netns(t)
 	ip(t, from, fmt.Sprintf("link add bpf60c type veth peer name bpf60d netns %d", to))
-	inNetns(t, from, func() error {
+	inNetNS(t, from, func() error {
 		answers, err := askLinks(linkQuestion{spaces: map[uint64]int32{77: int32(to)}})
 		if err != nil {
 			return err

@@ -233,8 +233,8 @@ func (l *stackLayout) parseSix(b []byte, c *StackCounts) error {
 	return nil
 }
 
-// parseHex reads a whole field as a hexadecimal number of at most 64 bits.
-func parseHex(b []byte) (uint64, bool) {
+// parseHexField reads a whole field as a hexadecimal number of at most 64 bits.
+func parseHexField(b []byte) (uint64, bool) {
 	if len(b) == 0 || len(b) > 16 {
 		return 0, false
 	}
@@ -282,7 +282,7 @@ func parseSoftnet(b []byte, cpus []SoftnetCPU) ([]SoftnetCPU, error) {
 			if f, rest = cutField(rest); len(f) == 0 {
 				break
 			}
-			v, ok := parseHex(f)
+			v, ok := parseHexField(f)
 			if !ok || v > 1<<32-1 || count >= softMost {
 				return cpus, fmt.Errorf("line %d: %w", n+1, errFormat)
 			}
@@ -327,7 +327,7 @@ func parseConntrack(b []byte) (Conntrack, error) {
 			if f, rest = cutField(rest); len(f) == 0 || len(name) == 0 {
 				break
 			}
-			v, ok := parseHex(f)
+			v, ok := parseHexField(f)
 			if !ok {
 				return Conntrack{}, fmt.Errorf("line %d: %w", lines+2, errFormat)
 			}

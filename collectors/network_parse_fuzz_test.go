@@ -153,16 +153,16 @@ func FuzzNSLink(f *testing.F) {
 	})
 }
 
-// attr is one attribute of rtnetlink.
-func attr(kind uint16, value []byte) []byte {
+// rtnlAttr is one attribute of rtnetlink.
+func rtnlAttr(kind uint16, value []byte) []byte {
 	b := binary.NativeEndian.AppendUint16(nil, uint16(4+len(value)))
 	b = binary.NativeEndian.AppendUint16(b, kind)
 	b = append(b, value...)
 	return append(b, make([]byte, (4-len(b)%4)%4)...)
 }
 
-func message(kind uint16, seq uint32, payload []byte) []byte {
-	b := binary.NativeEndian.AppendUint32(nil, uint32(nlHeader+len(payload)))
+func rtnlMessage(kind uint16, seq uint32, payload []byte) []byte {
+	b := binary.NativeEndian.AppendUint32(nil, uint32(rtnlHeader+len(payload)))
 	b = binary.NativeEndian.AppendUint16(b, kind)
 	b = binary.NativeEndian.AppendUint16(b, 0)
 	b = binary.NativeEndian.AppendUint32(b, seq)
@@ -179,10 +179,10 @@ func linkMessage() []byte {
 	stats := make([]byte, 200)
 	binary.NativeEndian.PutUint64(stats[8*statsMissed:], 42)
 	return bytes.Join([][]byte{
-		b, attr(unix.IFLA_IFNAME, []byte("veth7\x00")), attr(unix.IFLA_MTU, word(1500)), attr(unix.IFLA_LINK, word(2)),
-		attr(unix.IFLA_LINK_NETNSID, word(3)), attr(unix.IFLA_OPERSTATE, []byte{6}), attr(unix.IFLA_STATS64, stats),
-		attr(unix.IFLA_ADDRESS, []byte{2, 0, 0, 0, 0, 1}),
-		attr(unix.IFLA_LINKINFO|1<<15, attr(unix.IFLA_INFO_KIND, []byte("veth\x00"))),
+		b, rtnlAttr(unix.IFLA_IFNAME, []byte("veth7\x00")), rtnlAttr(unix.IFLA_MTU, word(1500)), rtnlAttr(unix.IFLA_LINK, word(2)),
+		rtnlAttr(unix.IFLA_LINK_NETNSID, word(3)), rtnlAttr(unix.IFLA_OPERSTATE, []byte{6}), rtnlAttr(unix.IFLA_STATS64, stats),
+		rtnlAttr(unix.IFLA_ADDRESS, []byte{2, 0, 0, 0, 0, 1}),
+		rtnlAttr(unix.IFLA_LINKINFO|1<<15, rtnlAttr(unix.IFLA_INFO_KIND, []byte("veth\x00"))),
 	}, nil)
 }
 
@@ -198,15 +198,15 @@ func TestParseLink(t *testing.T) {
 
 func FuzzRTNL(f *testing.F) {
 	link := linkMessage()
-	f.Add(message(unix.RTM_NEWLINK, 1, link))
-	f.Add(append(message(unix.RTM_NEWLINK, 1, link), message(unix.NLMSG_DONE, 1, []byte{0, 0, 0, 0})...))
-	f.Add(message(unix.NLMSG_ERROR, 1, []byte{0xff, 0xff, 0xff, 0xff}))
-	f.Add(message(unix.RTM_NEWLINK, 1, append(link, 3, 0, 1, 0)))
-	f.Add(message(unix.RTM_NEWQDISC, 1, append(make([]byte, sizeofTcmsg), attr(tcaStats2, attr(tcaStatsQueue, make([]byte, 20)))...)))
+	f.Add(rtnlMessage(unix.RTM_NEWLINK, 1, link))
+	f.Add(append(rtnlMessage(unix.RTM_NEWLINK, 1, link), rtnlMessage(unix.NLMSG_DONE, 1, []byte{0, 0, 0, 0})...))
+	f.Add(rtnlMessage(unix.NLMSG_ERROR, 1, []byte{0xff, 0xff, 0xff, 0xff}))
+	f.Add(rtnlMessage(unix.RTM_NEWLINK, 1, append(link, 3, 0, 1, 0)))
+	f.Add(rtnlMessage(unix.RTM_NEWQDISC, 1, append(make([]byte, sizeofTcmsg), rtnlAttr(tcaStats2, rtnlAttr(tcaStatsQueue, make([]byte, 20)))...)))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		size := 0
 		_, err := eachMessage(b, 1, func(p []byte) {
-			size += nlHeader + len(p)
+			size += rtnlHeader + len(p)
 			parseLink(p)
 			parseQdisc(p)
 			parseNSID(p)

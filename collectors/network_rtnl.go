@@ -34,8 +34,8 @@ func openRTNL() (*rtnl, error) {
 
 func (r *rtnl) close() error { return unix.Close(r.fd) }
 
-// nlHeader is the length of struct nlmsghdr.
-const nlHeader = 16
+// rtnlHeader is the length of struct nlmsghdr.
+const rtnlHeader = 16
 
 // request sends one question and calls each with the payload of every answer. dump asks for all.
 func (r *rtnl) request(kind uint16, dump bool, payload []byte, each func(b []byte)) error {
@@ -44,8 +44,8 @@ func (r *rtnl) request(kind uint16, dump bool, payload []byte, each func(b []byt
 	if dump {
 		flags |= unix.NLM_F_DUMP
 	}
-	q := make([]byte, nlHeader, nlHeader+len(payload))
-	binary.NativeEndian.PutUint32(q, uint32(nlHeader+len(payload)))
+	q := make([]byte, rtnlHeader, rtnlHeader+len(payload))
+	binary.NativeEndian.PutUint32(q, uint32(rtnlHeader+len(payload)))
 	binary.NativeEndian.PutUint16(q[4:], kind)
 	binary.NativeEndian.PutUint16(q[6:], flags)
 	binary.NativeEndian.PutUint32(q[8:], r.seq)
@@ -75,13 +75,13 @@ func (r *rtnl) request(kind uint16, dump bool, payload []byte, each func(b []byt
 // eachMessage calls each with the payload of every message to seq, and says whether that was the
 // last one.
 func eachMessage(b []byte, seq uint32, each func(b []byte)) (done bool, err error) {
-	for len(b) >= nlHeader {
+	for len(b) >= rtnlHeader {
 		size := int(binary.NativeEndian.Uint32(b))
-		if size < nlHeader || size > len(b) {
+		if size < rtnlHeader || size > len(b) {
 			return false, errFormat
 		}
 		kind, to := binary.NativeEndian.Uint16(b[4:]), binary.NativeEndian.Uint32(b[8:])
-		payload := b[nlHeader:size]
+		payload := b[rtnlHeader:size]
 		b = b[min((size+3)&^3, len(b)):]
 		switch {
 		case to != seq: // to an earlier question

@@ -407,12 +407,4 @@ func sumSoftnet(cpus []SoftnetCPU) SoftnetCPU {
 	return sum
 }
 
-// since32 is the increase of a counter that wraps at 32 bits; half the range is a step back.
-func since32(prev, cur uint32) uint32 {
-	if d := cur - prev; d < 1<<31 {
-		return d
-	}
-	return 0
-}
-
 func (r *softnetReader) close() error { return r.file.close() }

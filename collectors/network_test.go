@@ -39,7 +39,7 @@ func TestParseNetDev(t *testing.T) {
 	}
 }
 
-func TestParseStack(t *testing.T) {
+func TestParseNetStack(t *testing.T) {
 	var l stackLayout
 	want := StackCounts{
 		IPIn: 35218, IPInHeader: 1, IPForwarded: 2, IPInDiscards: 3, IPOutDiscards: 4, IPNoRoutes: 5, IPReasmFails: 6, IPFragFails: 7,

@@ -32,6 +32,13 @@ type Snapshot struct {
 	Memory      *Memory
 	Slab        *Slab
 	Network     *Network
+	Stalls      *Stalls
+	Waits       *Waits
+	Log         *Log
+	IRQ         *IRQ
+	SoftIRQ     *SoftIRQ
+	TCP         *TCP
+	Sockets     *Sockets
 }
 
 // ProbeRows lists the rows of all collectors, by collector and in its order.

@@ -11,5 +11,8 @@ func All() []Pane {
 		NewMemory(),
 		NewDisk(),
 		NewNetwork(),
+		NewTCP(),
+		NewLog(),
+		NewStalls(),
 	}
 }

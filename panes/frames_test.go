@@ -71,6 +71,10 @@ func fixtures() []func(*story, load, *collectors.Snapshot) {
 		addMemory,
 		addDisk,
 		addNetwork,
+		addTCP,
+		addLog,
+		addStalls,
+		addInterrupts,
 	}
 }
 

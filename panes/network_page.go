@@ -74,8 +74,8 @@ func (p *ifacePage) find(v *netView) *netIface {
 	return nil
 }
 
-// gone says that what a page is about is not there.
-const gone = " is gone, or was not read at this time"
+// hasGone says that what a page is about is not there.
+const hasGone = " is gone, or was not read at this time"
 
 // counterName is one of the columns of /proc/net/dev and what it means.
 type counterName struct {
@@ -115,7 +115,7 @@ func (p *ifacePage) Table(f Frame) Table {
 	}}
 	x := p.find(netOver(f))
 	if x == nil {
-		t.Notes = append(t.Notes, p.title+gone)
+		t.Notes = append(t.Notes, p.title+hasGone)
 		return t
 	}
 	row := func(name, means string, now, total Cell) {
@@ -219,7 +219,7 @@ func (p *ifacePage) View(f Frame, c Canvas) string {
 	v := netOver(f)
 	x := p.find(v)
 	if x == nil {
-		lines := []string{widget.Title(c.Theme, c.Width, p.title), widget.NewLine(c.Width).Skip(1).Plain(p.title + gone).String()}
+		lines := []string{widget.Title(c.Theme, c.Width, p.title), widget.NewLine(c.Width).Skip(1).Plain(p.title + hasGone).String()}
 		return fit(lines, c.Height)
 	}
 	t := p.Table(f)
@@ -380,7 +380,7 @@ func (p *spacePage) Table(f Frame) Table {
 	}}
 	s := p.find(netOver(f))
 	if s == nil {
-		t.Notes = append(t.Notes, p.title+gone)
+		t.Notes = append(t.Notes, p.title+hasGone)
 		return t
 	}
 	for _, c := range stackColumns() {
@@ -397,7 +397,7 @@ func (p *spacePage) View(f Frame, c Canvas) string {
 	}
 	s := p.find(netOver(f))
 	if s == nil {
-		lines := []string{widget.Title(c.Theme, c.Width, p.title), widget.NewLine(c.Width).Skip(1).Plain(p.title + gone).String()}
+		lines := []string{widget.Title(c.Theme, c.Width, p.title), widget.NewLine(c.Width).Skip(1).Plain(p.title + hasGone).String()}
 		return fit(lines, c.Height)
 	}
 	parts := []string{p.title}

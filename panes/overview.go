@@ -200,6 +200,7 @@ const sparkSamples = 60
 func checklist(f Frame) []line {
 	return []line{
 		uptimeLine(f),
+		dmesgLine(f),
 		vmstatLine(f),
 		mpstatLine(f),
 		runqlatLine(f),
@@ -207,6 +208,8 @@ func checklist(f Frame) []line {
 		iostatLine(f),
 		freeLine(f),
 		sarDevLine(f),
+		tcpLine(f),
+		stallsLine(f),
 		topLine(f),
 	}
 }
