@@ -111,9 +111,11 @@ func TestNetworkCounts(t *testing.T) {
 		})
 	}
 	ip(t, from, fmt.Sprintf("link add bpf60a address 02:00:00:00:00:0a type veth peer name bpf60b address 02:00:00:00:00:0b netns %d", to),
-		"addr add 192.0.2.1/24 dev bpf60a", "link set bpf60a arp off up", "link set lo up")
+		"addr add 192.0.2.1/24 dev bpf60a", "link set lo up")
+	// The receiving end comes up first: then the other one has a carrier from the start, and the
+	// kernel does not drop what it sends until a worker has noticed.
 	ip(t, to, "addr add 192.0.2.2/24 dev bpf60b", "link set bpf60b arp off up")
-	ip(t, from, "neigh replace 192.0.2.2 lladdr 02:00:00:00:00:0b dev bpf60a nud permanent")
+	ip(t, from, "link set bpf60a arp off up", "neigh replace 192.0.2.2 lladdr 02:00:00:00:00:0b dev bpf60a nud permanent")
 
 	c := NewNetwork(NewFS(""))
 	start(t, c)
