@@ -23,6 +23,9 @@ func (s *Snapshot) Size() int {
 	if s.Tasks != nil {
 		n += s.Tasks.size()
 	}
+	if s.Network != nil {
+		n += s.Network.size()
+	}
 	if s.Log != nil {
 		n += s.Log.size()
 	}
@@ -91,13 +94,18 @@ func (p *ProcInfo) Size() int {
 	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.s))) + allocSize(uintptr(len(p.Args.s)))
 }
 
-// WithoutRows returns s, or a copy of s whose samples of tasks, disks, slab caches and cgroups have lost their rows.
+// WithoutRows returns s, or a copy of s whose samples of tasks, disks, slab caches, sockets and cgroups
+// have lost their rows, and that of the network all but our own namespace's devices.
 func (s *Snapshot) WithoutRows() *Snapshot {
 	tasks := s.Tasks != nil && (s.Tasks.Rows != nil || s.Tasks.Key != nil || s.Tasks.Gone != nil || s.Tasks.Busy != nil)
 	disk := s.Disk != nil && s.Disk.Rows != nil
 	slab := s.Slab != nil && s.Slab.Caches != nil
 	cgroups := s.Cgroups != nil && s.Cgroups.Rows != nil
-	if !tasks && !disk && !slab && !cgroups {
+	network := s.Network
+	if network != nil {
+		network = network.thin()
+	}
+	if !tasks && !disk && !slab && !cgroups && network == s.Network {
 		return s
 	}
 	c := *s
@@ -117,6 +125,7 @@ func (s *Snapshot) WithoutRows() *Snapshot {
 	if cgroups {
 		c.Cgroups = s.Cgroups.withoutRows()
 	}
+	c.Network = network
 	return &c
 }
 
@@ -124,7 +133,8 @@ func (s *Snapshot) WithoutRows() *Snapshot {
 func (s *Snapshot) WithoutCPUs() *Snapshot {
 	sched := s.Sched != nil && s.Sched.CPUs != nil
 	cpu := s.CPU != nil && s.CPU.CPUs != nil
-	if !sched && !cpu {
+	softnet := s.Network != nil && s.Network.Softnet != nil
+	if !sched && !cpu && !softnet {
 		return s
 	}
 	c := *s
@@ -137,6 +147,11 @@ func (s *Snapshot) WithoutCPUs() *Snapshot {
 		d := *s.CPU
 		d.CPUs = nil
 		c.CPU = &d
+	}
+	if softnet {
+		d := *s.Network
+		d.Softnet = nil
+		c.Network = &d
 	}
 	return &c
 }

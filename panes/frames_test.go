@@ -72,6 +72,7 @@ func fixtures() []func(*story, load, *collectors.Snapshot) {
 		addProcesses,
 		addMemory,
 		addDisk,
+		addNetwork,
 		addTCP,
 		addLog,
 		addStalls,
