@@ -49,7 +49,7 @@ func TestFlows(t *testing.T) {
 		"tab":                         {[]string{"tab"}, []string{"[2 CPU]"}, nil},
 		"tab wraps":                   {tabs(), []string{"[1 Over]"}, nil},
 		"digit":                       {[]string{"2"}, []string{"[2 CPU]", "run-queue latency"}, nil},
-		"reserved digit does nothing": {[]string{"3"}, []string{"[1 Over]"}, []string{"not built"}},
+		"reserved digit does nothing": {[]string{"9"}, []string{"[1 Over]"}, []string{"not built"}},
 		"enter opens the line":        {[]string{"enter"}, []string{"[2 CPU]", "> all"}, nil},
 		"enter selects the busiest":   {[]string{"j", "j", "enter"}, []string{"[2 CPU]", ">   0"}, nil},
 		"enter opens a CPU":           {[]string{"2", "j", "j", "enter"}, []string{"2 CPU › cpu1", "Esc back", "waits for this CPU"}, nil},
@@ -389,5 +389,18 @@ func BenchmarkView(b *testing.B) {
 				r.View()
 			}
 		})
+	}
+}
+
+// The end of an error is its remedy: it must be on the screen, however narrow that is.
+func TestErrorIsSeenWhole(t *testing.T) {
+	r := resize(root(busyStory(5).frame()), 80, 24)
+	const why = "writing bpf60-db-2-20260314T092604Z.txt: the file system is mounted read-only; start bpf60 in a directory that can be written, or give report --output"
+	r.Update(SavedMsg{Err: errors.New(why)})
+	lines := strings.Split(r.View(), "\n")
+	fits(t, r.View(), 80, 24)
+	shown := strings.Join(strings.Fields(strings.Join(lines[len(lines)-3:], " ")), " ")
+	if shown != why {
+		t.Errorf("the screen says %q, want %q", shown, why)
 	}
 }
