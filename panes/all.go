@@ -8,6 +8,10 @@ func All() []Pane {
 		NewOverview(),
 		NewCPU(),
 		NewProcesses(),
+		NewMemory(),
 		NewDisk(),
+		NewTCP(),
+		NewLog(),
+		NewStalls(),
 	}
 }
