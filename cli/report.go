@@ -49,6 +49,9 @@ the panes, of which the named ones. Ctrl+c ends it early with the report of the 
 			if o.Hold = args; len(args) == 0 {
 				o.Hold = c.parts.panes
 			}
+			if request.Brief && request.Format == "text" {
+				o.Hold = nil // no pane is printed
+			}
 			return c.measure(o, span, output, request)
 		},
 	}

@@ -203,8 +203,10 @@ func checklist(f Frame) []line {
 		vmstatLine(f),
 		mpstatLine(f),
 		runqlatLine(f),
+		pidstatLine(f),
 		iostatLine(f),
 		freeLine(f),
+		topLine(f),
 	}
 }
 

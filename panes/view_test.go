@@ -92,6 +92,12 @@ func states() map[string][]string {
 		"memory where":  {"4", "v"},
 		"memory limits": {"4", "v", "v"},
 		"memory cache":  {"4", "j", "enter"},
+
+		"processes":         {"3"},
+		"processes tree":    {"3", "K", "t", "j", "j"},
+		"processes by mem":  {"3", "M"},
+		"processes threads": {"3", "H"},
+		"process page":      {"3", "enter"},
 	}
 }
 
