@@ -17,6 +17,11 @@ func All(k *bpf.Kernel, fs FS, off map[string]bool) []Collector {
 		NewSched(k, fs, off),
 		NewWake(k),
 		NewTasks(fs, newIterScanner(k)),
+		NewLog(fs),
+		NewSoftIRQ(fs),
+		NewIRQ(fs),
+		NewStalls(k, fs),
+		NewWaits(k, fs),
 		NewSelf(),
 	}
 }

@@ -23,6 +23,21 @@ func (s *Snapshot) Size() int {
 	if s.Tasks != nil {
 		n += s.Tasks.size()
 	}
+	if s.Log != nil {
+		n += s.Log.size()
+	}
+	if s.SoftIRQ != nil {
+		n += s.SoftIRQ.size()
+	}
+	if s.IRQ != nil {
+		n += s.IRQ.size()
+	}
+	if s.Stalls != nil {
+		n += s.Stalls.size()
+	}
+	if s.Waits != nil {
+		n += s.Waits.size()
+	}
 	if s.Self != nil {
 		n += allocSize(unsafe.Sizeof(*s.Self))
 	}

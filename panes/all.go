@@ -10,5 +10,7 @@ func All() []Pane {
 		NewProcesses(),
 		NewMemory(),
 		NewDisk(),
+		NewLog(),
+		NewStalls(),
 	}
 }

@@ -70,6 +70,9 @@ func fixtures() []func(*story, load, *collectors.Snapshot) {
 		addProcesses,
 		addMemory,
 		addDisk,
+		addLog,
+		addStalls,
+		addInterrupts,
 	}
 }
 
