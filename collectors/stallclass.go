@@ -122,8 +122,8 @@ func plumbing(fn string) (is, lock bool) {
 	return false, false
 }
 
-// baseName is a function's name without what the compiler appended to a copy of it.
-func baseName(fn string) string {
+// sourceName is a function's name without what the compiler appended to a copy of it.
+func sourceName(fn string) string {
 	for _, mark := range []string{".constprop.", ".isra.", ".part.", ".cold", ".llvm."} {
 		if i := strings.Index(fn, mark); i > 0 {
 			fn = fn[:i]
@@ -142,7 +142,7 @@ func newClassifier() classifier { return classifier{outerClasses(), innerClasses
 func (c classifier) of(frames []string, lock, iowait bool) (fn, class string) {
 	first := -1
 	for i, f := range frames {
-		is, isLock := plumbing(baseName(f))
+		is, isLock := plumbing(sourceName(f))
 		lock = lock || is && isLock && first < 0
 		if !is && first < 0 {
 			first = i
@@ -151,10 +151,10 @@ func (c classifier) of(frames []string, lock, iowait bool) (fn, class string) {
 	if first < 0 {
 		first = 0
 		if len(frames) > 0 {
-			fn = baseName(frames[0])
+			fn = sourceName(frames[0])
 		}
 	} else {
-		fn = baseName(frames[first])
+		fn = sourceName(frames[first])
 	}
 	if fn == "kernel_clone" || fn == "_do_fork" { // wait_for_vfork_done is often compiled into them
 		return fn, WaitVfork

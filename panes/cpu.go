@@ -256,6 +256,7 @@ func cpuTable(f Frame) Table {
 			Fact{ID: "r", Title: "running or runnable", Unit: "tasks", Cell: Number(float64(cpu.Running))},
 			Fact{ID: "b", Title: "blocked on I/O", Unit: "tasks", Cell: Number(float64(cpu.Blocked))},
 		)
+		t.More = append(t.More, vmstatTable(cpu))
 	} else {
 		why, remedy := whyNot(f, collectors.CPUID, "mpstat")
 		t.Notes = append(t.Notes, note("mpstat", why, remedy))

@@ -70,6 +70,7 @@ func fixtures() []func(*story, load, *collectors.Snapshot) {
 		addLog,
 		addStalls,
 		addInterrupts,
+		addProcesses,
 		addDisk,
 	}
 }
