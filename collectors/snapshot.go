@@ -29,6 +29,8 @@ type Snapshot struct {
 	Self        *Self
 	Disk        *Disk
 	FileSystems *FileSystems
+	Memory      *Memory
+	Slab        *Slab
 	Stalls      *Stalls
 	Waits       *Waits
 	Log         *Log

@@ -122,8 +122,8 @@ func plumbing(fn string) (is, lock bool) {
 	return false, false
 }
 
-// sourceName is a function's name without what the compiler appended to a copy of it.
-func sourceName(fn string) string {
+// frameName is a function's name without what the compiler appended to a copy of it.
+func frameName(fn string) string {
 	for _, mark := range []string{".constprop.", ".isra.", ".part.", ".cold", ".llvm."} {
 		if i := strings.Index(fn, mark); i > 0 {
 			fn = fn[:i]
@@ -142,7 +142,7 @@ func newClassifier() classifier { return classifier{outerClasses(), innerClasses
 func (c classifier) of(frames []string, lock, iowait bool) (fn, class string) {
 	first := -1
 	for i, f := range frames {
-		is, isLock := plumbing(sourceName(f))
+		is, isLock := plumbing(frameName(f))
 		lock = lock || is && isLock && first < 0
 		if !is && first < 0 {
 			first = i
@@ -151,17 +151,17 @@ func (c classifier) of(frames []string, lock, iowait bool) (fn, class string) {
 	if first < 0 {
 		first = 0
 		if len(frames) > 0 {
-			fn = sourceName(frames[0])
+			fn = frameName(frames[0])
 		}
 	} else {
-		fn = sourceName(frames[first])
+		fn = frameName(frames[first])
 	}
 	if fn == "kernel_clone" || fn == "_do_fork" { // wait_for_vfork_done is often compiled into them
 		return fn, WaitVfork
 	}
 	if fn == "percpu_rwsem_wait" { // of a writer it is mostly its file system that is frozen; of others a lock
 		for _, f := range frames {
-			switch sourceName(f) {
+			switch frameName(f) {
 			case "mnt_want_write", "mnt_want_write_file", "vfs_write", "vfs_writev", "do_iter_write", "do_page_mkwrite", "vfs_fallocate", "do_truncate":
 				return fn, WaitFrozen
 			}

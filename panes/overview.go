@@ -206,6 +206,7 @@ func checklist(f Frame) []line {
 		runqlatLine(f),
 		pidstatLine(f),
 		iostatLine(f),
+		freeLine(f),
 		stallsLine(f),
 		topLine(f),
 	}

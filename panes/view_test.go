@@ -81,14 +81,6 @@ func states() map[string][]string {
 		"cpu page":        {"2", "j", "j", "enter"},
 		"help":            {"2", "?"},
 
-		"cpu softirqs":      {"2", "t"},
-		"cpu interrupts":    {"2", "t", "t"},
-		"log":               {":", "l", "o", "g", "enter"},
-		"log warnings":      {":", "l", "o", "g", "enter", "w"},
-		"log page":          {":", "l", "o", "g", "enter", "w", "enter"},
-		"stalls":            {":", "s", "t", "a", "l", "l", "s", "enter"},
-		"stalls asleep":     {":", "s", "t", "a", "l", "l", "s", "enter", "t", "j"},
-		"stalls page":       {":", "s", "t", "a", "l", "l", "s", "enter", "enter"},
 		"overview iostat":   {"1", "row iostat"},
 		"disk":              {"5"},
 		"disk all":          {"5", "a", "G"},
@@ -99,6 +91,20 @@ func states() map[string][]string {
 		"processes by mem":  {"3", "M"},
 		"processes threads": {"3", "H"},
 		"process page":      {"3", "enter"},
+
+		"overview free": {"1", "row free"},
+		"memory":        {"4"},
+		"memory where":  {"4", "v"},
+		"memory limits": {"4", "v", "v"},
+		"memory cache":  {"4", "j", "enter"},
+		"cpu softirqs":    {"2", "t"},
+		"cpu interrupts":  {"2", "t", "t"},
+		"log":             {":", "l", "o", "g", "enter"},
+		"log warnings":    {":", "l", "o", "g", "enter", "w"},
+		"log page":        {":", "l", "o", "g", "enter", "w", "enter"},
+		"stalls":          {":", "s", "t", "a", "l", "l", "s", "enter"},
+		"stalls asleep":   {":", "s", "t", "a", "l", "l", "s", "enter", "t", "j"},
+		"stalls page":     {":", "s", "t", "a", "l", "l", "s", "enter", "enter"},
 	}
 }
 
