@@ -67,11 +67,12 @@ func (p *ProcInfo) Size() int {
 	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.Bytes())))
 }
 
-// WithoutRows returns s, or a copy of s whose samples of tasks and disks have lost their rows.
+// WithoutRows returns s, or a copy of s whose samples of tasks, disks and sockets have lost their rows.
 func (s *Snapshot) WithoutRows() *Snapshot {
 	tasks := s.Tasks != nil && s.Tasks.Rows != nil
 	disk := s.Disk != nil && s.Disk.Rows != nil
-	if !tasks && !disk {
+	sockets := s.Sockets != nil && (s.Sockets.Rows != nil || s.Sockets.Listeners != nil || s.Sockets.Peers != nil)
+	if !tasks && !disk && !sockets {
 		return s
 	}
 	c := *s
@@ -84,6 +85,9 @@ func (s *Snapshot) WithoutRows() *Snapshot {
 		d := *s.Disk
 		d.Rows = nil
 		c.Disk = &d
+	}
+	if sockets {
+		c.Sockets = s.Sockets.withoutRows()
 	}
 	return &c
 }
