@@ -7,7 +7,11 @@ func All() []Pane {
 	return []Pane{
 		NewOverview(),
 		NewCPU(),
+		NewProcesses(),
+		NewMemory(),
 		NewDisk(),
 		NewTCP(),
+		NewLog(),
+		NewStalls(),
 	}
 }

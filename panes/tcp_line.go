@@ -19,7 +19,7 @@ func tcpLine(f Frame) line {
 		l.parts = []part{{"active - passive - retrseg -", 0}}
 		return l
 	}
-	at := func(c collectors.TCPCounter) string { return rate(tcpCell(t, c)) + "/s" }
+	at := func(c collectors.TCPCounter) string { return rateText(tcpCell(t, c)) + "/s" }
 	retrans := tcpCell(t, collectors.TCPRetransSegs)
 	if v, ok := retrans.Num(); ok {
 		l.value = v
@@ -29,10 +29,10 @@ func tcpLine(f Frame) line {
 	l.parts = []part{
 		{"active " + at(collectors.TCPActiveOpens), 2},
 		{"passive " + at(collectors.TCPPassiveOpens), 1},
-		{"retrseg " + rate(retrans) + "/s", 0},
+		{"retrseg " + rateText(retrans) + "/s", 0},
 	}
 	if v, ok := retransShare(t).Num(); ok && v > 0 {
-		l.parts = append(l.parts, part{percent(retransShare(t)), 3})
+		l.parts = append(l.parts, part{percentText(retransShare(t)), 3})
 	}
 	if t.Delta[collectors.TCPListenOverflows] > 0 {
 		l.parts = append(l.parts, part{"overflow " + at(collectors.TCPListenOverflows), 0})

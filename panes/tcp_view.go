@@ -98,8 +98,8 @@ func tcpTitle(c Canvas, f Frame) string {
 	return widget.Title(c.Theme, c.Width, parts...)
 }
 
-// rate writes a rate in at most six cells.
-func rate(c Cell) string {
+// rateText writes a rate in at most six cells.
+func rateText(c Cell) string {
 	if v, ok := c.Num(); ok {
 		return widget.Short(v)
 	}
@@ -119,7 +119,7 @@ func sarLines(f Frame, c Canvas, t *collectors.TCP) []string {
 			if c.Width-at < width-1 {
 				break
 			}
-			l.To(at).Put(c.Theme.Dim, col.id+" ").Right(theme.Style{}, rate(tcpCell(t, col.counter)), at+width-1)
+			l.To(at).Put(c.Theme.Dim, col.id+" ").Right(theme.Style{}, rateText(tcpCell(t, col.counter)), at+width-1)
 			at += width
 		}
 		return l.To(at)
@@ -127,12 +127,12 @@ func sarLines(f Frame, c Canvas, t *collectors.TCP) []string {
 	top := row("TCP", tcp)
 	low := row("ETCP", slices.Insert(slices.Clone(etcp[:2]), 0, etcp[2]))
 	if c.Width >= 60 {
-		low.Put(c.Theme.Dim, "of sent ").Right(theme.Style{}, percent(retransShare(t)), low.Width()+7)
+		low.Put(c.Theme.Dim, "of sent ").Right(theme.Style{}, percentText(retransShare(t)), low.Width()+7)
 	}
 	if c.Width >= wideWidth {
 		for _, col := range etcp[3:] {
 			at := low.Width() + 3
-			low.To(at).Put(c.Theme.Dim, col.id+" ").Right(theme.Style{}, rate(tcpCell(t, col.counter)), at+16)
+			low.To(at).Put(c.Theme.Dim, col.id+" ").Right(theme.Style{}, rateText(tcpCell(t, col.counter)), at+16)
 		}
 	}
 	if w := min(c.Width-max(top.Width(), low.Width())-2, mostSpark); w >= leastSpark {
@@ -144,8 +144,8 @@ func sarLines(f Frame, c Canvas, t *collectors.TCP) []string {
 	return []string{top.String(), low.String()}
 }
 
-// percent writes a share in percent.
-func percent(c Cell) string {
+// percentText writes a share in percent.
+func percentText(c Cell) string {
 	v, ok := c.Num()
 	switch {
 	case !ok:
@@ -163,7 +163,7 @@ func sarSmall(c Canvas, t *collectors.TCP) string {
 		name    string
 		counter collectors.TCPCounter
 	}{{"act ", collectors.TCPActiveOpens}, {"pas ", collectors.TCPPassiveOpens}, {"retr ", collectors.TCPRetransSegs}} {
-		l.Put(c.Theme.Dim, x.name).Plain(fmt.Sprintf("%-6s ", rate(tcpCell(t, x.counter))))
+		l.Put(c.Theme.Dim, x.name).Plain(fmt.Sprintf("%-6s ", rateText(tcpCell(t, x.counter))))
 	}
 	return l.String()
 }
@@ -220,7 +220,7 @@ func eventLine(f Frame, c Canvas, t *collectors.TCP) string {
 		if recent[e.counter] == 0 && t.Delta[e.counter] == 0 {
 			continue
 		}
-		text := e.name + " " + rate(tcpCell(t, e.counter)) + "/s"
+		text := e.name + " " + rateText(tcpCell(t, e.counter)) + "/s"
 		if said {
 			text = " · " + text
 		}

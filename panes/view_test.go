@@ -81,11 +81,30 @@ func states() map[string][]string {
 		"cpu page":        {"2", "j", "j", "enter"},
 		"help":            {"2", "?"},
 
-		"overview iostat": {"1", "row iostat"},
-		"disk":            {"5"},
-		"disk all":        {"5", "a", "G"},
-		"disk files":      {"5", "v"},
-		"disk page":       {"5", "enter"},
+		"overview iostat":   {"1", "row iostat"},
+		"disk":              {"5"},
+		"disk all":          {"5", "a", "G"},
+		"disk files":        {"5", "v"},
+		"disk page":         {"5", "enter"},
+		"processes":         {"3"},
+		"processes tree":    {"3", "K", "t", "j", "j"},
+		"processes by mem":  {"3", "M"},
+		"processes threads": {"3", "H"},
+		"process page":      {"3", "enter"},
+
+		"overview free":  {"1", "row free"},
+		"memory":         {"4"},
+		"memory where":   {"4", "v"},
+		"memory limits":  {"4", "v", "v"},
+		"memory cache":   {"4", "j", "enter"},
+		"cpu softirqs":   {"2", "t"},
+		"cpu interrupts": {"2", "t", "t"},
+		"log":            {":", "l", "o", "g", "enter"},
+		"log warnings":   {":", "l", "o", "g", "enter", "w"},
+		"log page":       {":", "l", "o", "g", "enter", "w", "enter"},
+		"stalls":         {":", "s", "t", "a", "l", "l", "s", "enter"},
+		"stalls asleep":  {":", "s", "t", "a", "l", "l", "s", "enter", "t", "j"},
+		"stalls page":    {":", "s", "t", "a", "l", "l", "s", "enter", "enter"},
 
 		"overview tcp":   {"1", "row sar TCP"},
 		"tcp":            {"7"},
@@ -327,7 +346,7 @@ func TestSteadyLines(t *testing.T) {
 }
 
 func TestEveryPaneHasHelp(t *testing.T) {
-	for _, p := range append(All(), newCPUPage(0)) {
+	for _, p := range append(All(), newCPUPage(0), newStallPage("x", false), newLogPage(&collectors.LogRecord{})) {
 		info := p.Info()
 		page := Help(info.Help)
 		if page == "" {
@@ -343,7 +362,7 @@ func TestEveryPaneHasHelp(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	digits := make(map[string]ID)
-	for _, p := range append(All(), newCPUPage(0)) {
+	for _, p := range append(All(), newCPUPage(0), newStallPage("x", false), newStallPage("x", true), newLogPage(&collectors.LogRecord{})) {
 		info := p.Info()
 		if info.Digit != "" && digits[info.Digit] != "" {
 			t.Errorf("%s and %s share the digit %s", info.ID, digits[info.Digit], info.Digit)
