@@ -46,7 +46,7 @@ func newLinkReader(source linkSource) *linkReader { return &linkReader{source: s
 
 // poll takes an answer that has come, and asks when it is time to.
 func (r *linkReader) poll(ctx context.Context, now time.Duration, own *ownSpace, others *otherSpaces) {
-	if answers, err, ok := r.aside.take(ctx, 0); ok {
+	if answers, err := r.aside.take(ctx, 0); !errors.Is(err, errNoAnswer) {
 		if r.err = err; err == nil {
 			own.apply(answers)
 			r.known = true

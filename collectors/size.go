@@ -99,13 +99,14 @@ func (p *ProcInfo) Size() int {
 func (s *Snapshot) WithoutRows() *Snapshot {
 	tasks := s.Tasks != nil && (s.Tasks.Rows != nil || s.Tasks.Key != nil || s.Tasks.Gone != nil || s.Tasks.Busy != nil)
 	disk := s.Disk != nil && s.Disk.Rows != nil
+	sockets := s.Sockets != nil && (s.Sockets.Rows != nil || s.Sockets.Listeners != nil || s.Sockets.Peers != nil)
 	slab := s.Slab != nil && s.Slab.Caches != nil
 	cgroups := s.Cgroups != nil && s.Cgroups.Rows != nil
 	network := s.Network
 	if network != nil {
 		network = network.thin()
 	}
-	if !tasks && !disk && !slab && !cgroups && network == s.Network {
+	if !tasks && !disk && !slab && !sockets && !cgroups && network == s.Network {
 		return s
 	}
 	c := *s
@@ -126,6 +127,9 @@ func (s *Snapshot) WithoutRows() *Snapshot {
 		c.Cgroups = s.Cgroups.withoutRows()
 	}
 	c.Network = network
+	if sockets {
+		c.Sockets = s.Sockets.withoutRows()
+	}
 	return &c
 }
 
