@@ -27,6 +27,9 @@ const sceneVariable = "BPF60_TEST_SCENE"
 const binariesVariable = "BPF60_TEST_BINARIES"
 
 func TestMain(m *testing.M) {
+	if os.Getenv(settleVariable) != "" {
+		settleMain()
+	}
 	if scene := os.Getenv(sceneVariable); scene != "" {
 		os.Exit(run(&world{
 			args:  os.Args[1:],

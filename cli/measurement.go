@@ -59,7 +59,7 @@ func newMeasurement(o options) *measurement {
 }
 
 func (m *measurement) Run(ctx context.Context, emit func()) error {
-	settle()
+	defer settle()()
 	return m.runner.Run(ctx, func(s *collectors.Snapshot) {
 		m.engine.Tick(s)
 		if !m.settled && settled(m.Probes()) {

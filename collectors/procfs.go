@@ -57,10 +57,11 @@ func (fs FS) text(name string) (string, error) {
 // file returns a reader of one file of the tree. It opens at the first read.
 func (fs FS) file(name string) *procFile { return &procFile{path: fs.path(name)} }
 
-// sysFile returns a reader of one file of the /sys that stands beside the tree's /proc.
-func (fs FS) sysFile(name string) *procFile {
-	return &procFile{path: filepath.Join(filepath.Dir(fs.root), "sys", name)}
-}
+// sysPath names a file of the /sys that stands beside the tree's /proc.
+func (fs FS) sysPath(name string) string { return filepath.Join(filepath.Dir(fs.root), "sys", name) }
+
+// sysFile returns a reader of one file of that /sys.
+func (fs FS) sysFile(name string) *procFile { return &procFile{path: fs.sysPath(name)} }
 
 // procFile is a file that is read again and again. It stays open, since a read from offset 0
 // makes the kernel print the file anew, and it reuses one buffer, which grows to the file's size.

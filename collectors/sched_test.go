@@ -274,6 +274,7 @@ func TestWake(t *testing.T) {
 	f := &wakeFake{reads: [][]bpf.WakeCounts{
 		{reading(1, 0, 5), reading(0, 1, 0)},
 		{reading(11, 0, 6), reading(0, 4, 0)},
+		{reading(13, 0, 9), reading(0, 4, 0)},
 	}}
 	c := newWake(func() (wakeReader, error) { return f, nil })
 	if p := c.Probes()[0]; p.State != Idle || p.Reason == "" {
@@ -290,11 +291,17 @@ func TestWake(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := s.(*Wake)
-	if w.Woken.Count() != 10 || w.Woken.Sum != 100_000 || w.Preempted.Count() != 3 || w.Lost != 1 {
-		t.Errorf("Collect = %d woken, %d preempted, %d lost, want 10, 3, 1", w.Woken.Count(), w.Preempted.Count(), w.Lost)
+	if w.Woken.Count() != 10 || w.Woken.Sum != 100_000 || w.Preempted.Count() != 3 || w.Lost != 0 {
+		t.Errorf("Collect = %d woken, %d preempted, %d lost, want 10, 3, 0: who waited at attach is not lost", w.Woken.Count(), w.Preempted.Count(), w.Lost)
 	}
-	if p := c.Probes()[0]; p.State != On || p.Events != 14 || p.Lost != 1 {
-		t.Errorf("the probe is %+v, want on with 14 events, 1 lost", p)
+	if s, err = c.Collect(t.Context(), 2*time.Second); err != nil {
+		t.Fatal(err)
+	}
+	if w := s.(*Wake); w.Woken.Count() != 2 || w.Lost != 3 {
+		t.Errorf("Collect = %d woken, %d lost, want 2, 3", w.Woken.Count(), w.Lost)
+	}
+	if p := c.Probes()[0]; p.State != On || p.Events != 19 || p.Lost != 3 {
+		t.Errorf("the probe is %+v, want on with 19 events, 3 lost", p)
 	}
 }
 

@@ -26,6 +26,12 @@ func (s *Snapshot) Size() int {
 	if s.Self != nil {
 		n += allocSize(unsafe.Sizeof(*s.Self))
 	}
+	if s.Disk != nil {
+		n += allocSize(unsafe.Sizeof(*s.Disk)) + s.Disk.size()
+	}
+	if s.FileSystems != nil {
+		n += allocSize(unsafe.Sizeof(*s.FileSystems)) + s.FileSystems.size()
+	}
 	return n
 }
 
@@ -55,14 +61,24 @@ func (p *ProcInfo) Size() int {
 	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.s))) + allocSize(uintptr(len(p.Args.s)))
 }
 
-// WithoutRows returns s, or a copy of s whose sample of tasks has lost its rows.
+// WithoutRows returns s, or a copy of s whose samples of tasks and disks have lost their rows.
 func (s *Snapshot) WithoutRows() *Snapshot {
-	if s.Tasks == nil || s.Tasks.Rows == nil && s.Tasks.Key == nil && s.Tasks.Gone == nil && s.Tasks.Busy == nil {
+	tasks := s.Tasks != nil && (s.Tasks.Rows != nil || s.Tasks.Key != nil || s.Tasks.Gone != nil || s.Tasks.Busy != nil)
+	disk := s.Disk != nil && s.Disk.Rows != nil
+	if !tasks && !disk {
 		return s
 	}
-	c, t := *s, *s.Tasks
-	t.Rows, t.Key, t.Gone, t.Busy = nil, nil, nil, nil
-	c.Tasks = &t
+	c := *s
+	if tasks {
+		t := *s.Tasks
+		t.Rows, t.Key, t.Gone, t.Busy = nil, nil, nil, nil
+		c.Tasks = &t
+	}
+	if disk {
+		d := *s.Disk
+		d.Rows = nil
+		c.Disk = &d
+	}
 	return &c
 }
 

@@ -54,12 +54,16 @@ func TestWithout(t *testing.T) {
 			CPU:   &CPU{Switches: 1, CPUs: make([]CPUTime, 2)},
 			Sched: &Sched{Host: SchedCounts{Switches: 2}, CPUs: make([]SchedCPU, 2)},
 			Tasks: &Tasks{Processes: 9, Rows: make([]TaskRow, 3)},
+			Disk:  &Disk{Table: &DiskTable{}, Rows: make([]DiskRow, 3)},
 		}
 	}
 	s := full()
 	thin := s.WithoutRows()
 	if thin.Tasks.Rows != nil || thin.Tasks.Processes != 9 || thin.Seq != 3 || thin.Sched != s.Sched || thin.CPU != s.CPU || thin.Host != s.Host {
 		t.Errorf("WithoutRows() = %+v, want all but the rows, shared", thin)
+	}
+	if thin.Disk.Rows != nil || thin.Disk.Table != s.Disk.Table {
+		t.Errorf("WithoutRows() = %+v, want all but the rows of disks", thin.Disk)
 	}
 	thin = s.WithoutCPUs()
 	if thin.CPU.CPUs != nil || thin.Sched.CPUs != nil || thin.CPU.Switches != 1 || thin.Sched.Host.Switches != 2 || thin.Tasks != s.Tasks {

@@ -21,12 +21,14 @@ type Snapshot struct {
 	// else 0: the host slept, or bpf60 itself was stopped or got no CPU.
 	Late time.Duration
 
-	Host  *Host
-	CPU   *CPU
-	Sched *Sched
-	Wake  *Wake
-	Tasks *Tasks
-	Self  *Self
+	Host        *Host
+	CPU         *CPU
+	Sched       *Sched
+	Wake        *Wake
+	Tasks       *Tasks
+	Self        *Self
+	Disk        *Disk
+	FileSystems *FileSystems
 }
 
 // ProbeRows lists the rows of all collectors, by collector and in its order.

@@ -36,8 +36,8 @@ const argsBatch = 64
 // readerPatience is how long one process may take to read, also on a host that has no CPU to spare.
 const readerPatience = 3 * time.Second
 
-// maxStuck is how many readers may hang before command lines are given up.
-const maxStuck = 2
+// maxStuckNames is how many readers may hang before command lines are given up.
+const maxStuckNames = 2
 
 // MaxArgs is how much of a command line is kept.
 const MaxArgs = 512
@@ -170,7 +170,7 @@ func (b *nameBook) giveUp(ask argsAsk) {
 	b.lines[ask.Process] = argsAnswer{argsAsk: ask, state: ArgsStuck}
 	b.stuck = append(b.stuck, ask.Process)
 	b.stop()
-	if len(b.stuck) < maxStuck {
+	if len(b.stuck) < maxStuckNames {
 		b.reader = b.newReader()
 	}
 }
@@ -181,7 +181,7 @@ func (b *nameBook) trouble() string {
 		return ""
 	}
 	s := fmt.Sprintf("reading the command line of process %d blocks", b.stuck[len(b.stuck)-1].TGID)
-	if len(b.stuck) >= maxStuck {
+	if len(b.stuck) >= maxStuckNames {
 		s += ": no more command lines are read"
 	}
 	return s

@@ -39,6 +39,7 @@ type wakeCollector struct {
 	buf      []bpf.WakeCounts
 	prev     bpf.WakeCounts // the host's sum
 	begun    bool
+	fresh    bool // the next sample is the first one with a span
 	last     time.Duration
 	err      error
 	switches uint64
@@ -80,8 +81,13 @@ func (c *wakeCollector) Collect(_ context.Context, now time.Duration) (Sample, e
 	c.buf = buf
 	cur := sumWake(buf)
 	if !c.begun {
-		c.prev, c.begun, c.last = cur, true, now
+		c.prev, c.begun, c.fresh, c.last = cur, true, true, now
 		return nil, ErrWarming
+	}
+	if c.fresh {
+		// Most of those without a start were waiting when the programs attached: nothing is lost that
+		// could have been had.
+		c.prev.Lost, c.fresh = cur.Lost, false
 	}
 	w := deriveWake(&c.prev, &cur, Span{c.last, now})
 	c.switches += since(c.prev.Switches, cur.Switches)

@@ -8,5 +8,6 @@ func All() []Pane {
 		NewOverview(),
 		NewCPU(),
 		NewProcesses(),
+		NewDisk(),
 	}
 }

@@ -249,8 +249,9 @@ func (p *CPU) causes(f Frame, c Canvas) []string {
 	}
 	l := widget.NewLine(c.Width).Skip(1)
 	half := max(c.Width-len(" waits most    ran instead  ")-widget.Width(runs), c.Width/2-14)
-	l.Put(c.Theme.Dim, "waits most  ").Plain(widget.Clip(waits, half))
-	l.To(max(l.Width()+2, c.Width/2)).Put(c.Theme.Dim, "ran instead  ").Plain(runs)
+	l.Put(c.Theme.Dim, "waits most  ").Plain(widget.ClipWords(waits, half))
+	l.To(max(l.Width()+2, c.Width/2)).Put(c.Theme.Dim, "ran instead  ")
+	l.Plain(widget.ClipWords(runs, l.Left()))
 	return []string{l.String()}
 }
 

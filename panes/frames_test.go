@@ -66,7 +66,10 @@ func divide(h collectors.Hist, n, i int) collectors.Hist {
 // fixtures add the sample of one subject each to a second of a story. What they make follows from
 // the second, so that subjects agree with each other.
 func fixtures() []func(*story, load, *collectors.Snapshot) {
-	return []func(*story, load, *collectors.Snapshot){addProcesses}
+	return []func(*story, load, *collectors.Snapshot){
+		addProcesses,
+		addDisk,
+	}
 }
 
 // story is a run, a moment a second.

@@ -19,9 +19,6 @@ const (
 	leastHeight = 10
 )
 
-// frameLines is what the header, the tab bar and the footer take.
-const frameLines = 3
-
 // View implements tea.Model. Bubble Tea calls it after every message, so the screen is kept until
 // something changes.
 func (r *Root) View() string {
@@ -42,7 +39,8 @@ func (r *Root) draw() string {
 	}
 	lines := make([]string, 0, r.size.Height)
 	lines = append(lines, r.header(t), r.tabs(t))
-	room := r.size.Height - frameLines
+	foot := r.footer(t)
+	room := r.size.Height - len(lines) - len(foot)
 	var body string
 	c := Canvas{Width: r.size.Width, Height: room, Theme: t, Focused: true}
 	if r.over != nil {
@@ -53,10 +51,10 @@ func (r *Root) draw() string {
 	}
 	shown := strings.Split(body, "\n")
 	lines = append(lines, shown[:min(len(shown), room)]...)
-	for len(lines) < r.size.Height-1 {
+	for len(lines) < r.size.Height-len(foot) {
 		lines = append(lines, "")
 	}
-	return strings.Join(append(lines, r.footer(t)), "\n")
+	return strings.Join(append(lines, foot...), "\n")
 }
 
 // header says which host this is, how it is, and how far the first triage has come.
@@ -201,9 +199,18 @@ func (r *Root) tabs(t theme.Theme) string {
 
 // footer names the keys that work here now, or says what there is to say; at its right is what
 // bpf60 itself costs.
-func (r *Root) footer(t theme.Theme) string {
+//
+// An error takes as many lines as it has to say, up to three: its end is the remedy.
+func (r *Root) footer(t theme.Theme) []string {
 	if p, ok := r.over.(*palette); ok {
-		return p.prompt(r, t)
+		return []string{p.prompt(r, t)}
+	}
+	if text := r.status.text; r.status.alert && widget.Width(text) > r.size.Width-4 {
+		var out []string
+		for _, part := range wrapAt(text, r.size.Width-4) {
+			out = append(out, widget.NewLine(r.size.Width).Skip(1).Block(t.Alert, " "+part).String())
+		}
+		return out[:min(len(out), 3)]
 	}
 	l := widget.NewLine(r.size.Width)
 	keys := r.footerList()
@@ -228,7 +235,27 @@ func (r *Root) footer(t theme.Theme) string {
 	if l.Width() < end {
 		l.To(end).Put(t.Crit, lost).Put(t.Dim, cost)
 	}
-	return l.String()
+	return []string{l.String()}
+}
+
+// wrapAt breaks text between words into lines of at most width cells; a longer word is cut.
+func wrapAt(text string, width int) []string {
+	var out []string
+	row := ""
+	for _, word := range strings.Fields(text) {
+		if row != "" && widget.Width(row)+1+widget.Width(word) > width {
+			out, row = append(out, row), ""
+		}
+		if row != "" {
+			row += " "
+		}
+		row += word
+	}
+	out = append(out, row)
+	for i := range out {
+		out[i] = widget.Clip(out[i], width)
+	}
+	return out
 }
 
 // keysWidth is how many cells keys take in the footer.
@@ -247,14 +274,16 @@ func (r *Root) footerList() []keymap.Key {
 		return helpKeys()
 	}
 	order := []string{keymap.Open, keymap.Back}
+	if r.paused {
+		order = []string{keymap.Pause, keymap.Earlier, keymap.Later, keymap.Live, keymap.Open, keymap.Back}
+	}
 	for _, k := range r.top().Keys() {
 		if k.ID != keymap.Up && k.ID != keymap.Down && k.ID != keymap.Open && k.ID != keymap.Back {
 			order = append(order, k.ID)
 		}
 	}
-	order = append(order, keymap.Pause)
-	if r.paused {
-		order = append(order, keymap.Earlier, keymap.Later, keymap.Live)
+	if !r.paused {
+		order = append(order, keymap.Pause)
 	}
 	order = append(order, keymap.Snapshot, keymap.Help)
 	if r.size.Width >= 100 || len(order) < 6 {

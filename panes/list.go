@@ -193,6 +193,8 @@ type listOptions struct {
 	Spark      func(row string) []float64 // history of a row's main number, oldest first; nil: none
 	SparkTitle string
 	SparkMax   float64 // top of the scale; 0: the most in sight
+
+	Bare bool // a second table beside the pane's own: no cursor, and no mark of the order
 }
 
 // Widths of a column of sparklines.
@@ -214,8 +216,11 @@ func (l *list) draw(c Canvas, t Table, height int, o listOptions) []string {
 		return nil
 	}
 	cols := l.layout(t, c.Width, o)
-	out := []string{l.heads(c, cols)}
 	at, room := l.index(t), height-1
+	if o.Bare {
+		l, at = &list{}, -1
+	}
+	out := []string{l.heads(c, cols)}
 	first := 0
 	if room > 0 && at >= room {
 		first = min(at-room/2, len(t.Rows)-room)

@@ -198,7 +198,15 @@ const sparkSamples = 60
 
 // checklist returns the lines in the order of the classic first 60 seconds.
 func checklist(f Frame) []line {
-	return []line{uptimeLine(f), vmstatLine(f), mpstatLine(f), runqlatLine(f), pidstatLine(f), topLine(f)}
+	return []line{
+		uptimeLine(f),
+		vmstatLine(f),
+		mpstatLine(f),
+		runqlatLine(f),
+		pidstatLine(f),
+		iostatLine(f),
+		topLine(f),
+	}
 }
 
 func uptimeLine(f Frame) line {

@@ -5,7 +5,6 @@ package panes
 import (
 	"errors"
 	"reflect"
-	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,15 +29,14 @@ func sees(t *testing.T, r *Root, what string, texts ...string) {
 	}
 }
 
-// tabCount is how many panes have a place in the tab bar.
-func tabCount() int {
-	n := 0
+// tabs is the tab key once for each pane of the bar.
+func tabs() (keys []string) {
 	for _, p := range All() {
 		if p.Info().Digit != "" {
-			n++
+			keys = append(keys, "tab")
 		}
 	}
-	return n
+	return keys
 }
 
 func TestFlows(t *testing.T) {
@@ -49,7 +47,7 @@ func TestFlows(t *testing.T) {
 	}{
 		"start":                       {nil, []string{"[1 Over]", "60 seconds", "not judged yet: no rules"}, nil},
 		"tab":                         {[]string{"tab"}, []string{"[2 CPU]"}, nil},
-		"tab wraps":                   {slices.Repeat([]string{"tab"}, tabCount()), []string{"[1 Over]"}, nil},
+		"tab wraps":                   {tabs(), []string{"[1 Over]"}, nil},
 		"digit":                       {[]string{"2"}, []string{"[2 CPU]", "run-queue latency"}, nil},
 		"reserved digit does nothing": {[]string{"9"}, []string{"[1 Over]"}, []string{"not built"}},
 		"enter opens the line":        {[]string{"enter"}, []string{"[2 CPU]", "> all"}, nil},
@@ -391,5 +389,18 @@ func BenchmarkView(b *testing.B) {
 				r.View()
 			}
 		})
+	}
+}
+
+// The end of an error is its remedy: it must be on the screen, however narrow that is.
+func TestErrorIsSeenWhole(t *testing.T) {
+	r := resize(root(busyStory(5).frame()), 80, 24)
+	const why = "writing bpf60-db-2-20260314T092604Z.txt: the file system is mounted read-only; start bpf60 in a directory that can be written, or give report --output"
+	r.Update(SavedMsg{Err: errors.New(why)})
+	lines := strings.Split(r.View(), "\n")
+	fits(t, r.View(), 80, 24)
+	shown := strings.Join(strings.Fields(strings.Join(lines[len(lines)-3:], " ")), " ")
+	if shown != why {
+		t.Errorf("the screen says %q, want %q", shown, why)
 	}
 }

@@ -22,6 +22,7 @@ func schedOf(s *collectors.Snapshot) *collectors.Sched { return s.Sched }
 func wakeOf(s *collectors.Snapshot) *collectors.Wake   { return s.Wake }
 func tasksOf(s *collectors.Snapshot) *collectors.Tasks { return s.Tasks }
 func selfOf(s *collectors.Snapshot) *collectors.Self   { return s.Self }
+func diskOf(s *collectors.Snapshot) *collectors.Disk   { return s.Disk }
 
 // newest returns the newest sample of one kind, nil if there is none that is still true.
 func newest[T any](f Frame, get func(*collectors.Snapshot) *T) *T {

@@ -20,6 +20,10 @@ type Table struct {
 	Rows       []Row
 	Histograms []Histogram
 	Notes      []string // one a line: what is missing and what would supply it
+
+	// More are the pane's other tables (file systems beside disks): the screen shows one at a time or
+	// more where there is room, reports have them all. Each has a title of its own; they have no More.
+	More []Table
 }
 
 // Fact is a single number with a name.

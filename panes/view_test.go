@@ -69,17 +69,23 @@ func fits(t *testing.T, out string, width, height int) {
 // states are the panes, and what their keys make of them.
 func states() map[string][]string {
 	return map[string][]string{
-		"overview":          {"1"},
-		"overview vmstat":   {"1", "G", "k", "k"},
-		"overview mpstat":   {"1", "G", "k"},
-		"overview runq":     {"1", "G"},
-		"cpu":               {"2"},
-		"cpu percentiles":   {"2", "v"},
-		"cpu heat map":      {"2", "v", "v"},
-		"cpu by cpu":        {"2", "j", "i"},
-		"cpu by cause":      {"2", "i", "i"},
-		"cpu page":          {"2", "j", "j", "enter"},
-		"help":              {"2", "?"},
+		"overview":        {"1"},
+		"overview vmstat": {"1", "row vmstat"},
+		"overview mpstat": {"1", "row mpstat"},
+		"overview runq":   {"1", "row runqlat"},
+		"cpu":             {"2"},
+		"cpu percentiles": {"2", "v"},
+		"cpu heat map":    {"2", "v", "v"},
+		"cpu by cpu":      {"2", "j", "i"},
+		"cpu by cause":    {"2", "i", "i"},
+		"cpu page":        {"2", "j", "j", "enter"},
+		"help":            {"2", "?"},
+
+		"overview iostat":   {"1", "row iostat"},
+		"disk":              {"5"},
+		"disk all":          {"5", "a", "G"},
+		"disk files":        {"5", "v"},
+		"disk page":         {"5", "enter"},
 		"processes":         {"3"},
 		"processes tree":    {"3", "K", "t", "j", "j"},
 		"processes by mem":  {"3", "M"},
@@ -88,9 +94,14 @@ func states() map[string][]string {
 	}
 }
 
-// press sends keys and runs what they ask for, as Bubble Tea does.
+// press sends keys and runs what they ask for, as Bubble Tea does. "row x" puts the cursor on row x
+// of the pane that is shown.
 func press(r *Root, keys ...string) {
 	for _, k := range keys {
+		if row, ok := strings.CutPrefix(k, "row "); ok {
+			run(r, func() tea.Msg { return GoMsg{r.top().Info().ID, row} })
+			continue
+		}
 		run(r, func() tea.Msg { return keyMsg(k) })
 	}
 }

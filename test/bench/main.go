@@ -36,6 +36,7 @@ type part struct {
 func parts() []part {
 	return []part{
 		{"screen", screenRows},
+		{"keys", keyRows},
 		{"self", selfRows},
 		{"sched", func(o options) ([]row, error) { return schedRows(o.path, o.rounds) }},
 		{"constants", constantRows},
@@ -45,6 +46,13 @@ func parts() []part {
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == stormArg {
 		if err := stormMain(os.Args[2:]); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	if len(os.Args) > 1 && os.Args[1] == echoArg {
+		if err := echoMain(); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

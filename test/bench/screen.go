@@ -4,7 +4,6 @@ package main
 
 import (
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"time"
 )
@@ -12,7 +11,7 @@ import (
 // screenRows measures what somebody at the terminal feels, and what goes over the line.
 func screenRows(o options) ([]row, error) {
 	var rows []row
-	for _, f := range []func(options) ([]row, error){startRows, keyRows, byteRows} {
+	for _, f := range []func(options) ([]row, error){startRows, byteRows} {
 		got, err := f(o)
 		if err != nil {
 			return nil, err
@@ -108,42 +107,6 @@ func attaching(p *player) time.Duration {
 		time.Sleep(look)
 	}
 	return last.Sub(p.started)
-}
-
-// keyRows: from a digit to the last byte of the pane it opens.
-func keyRows(o options) ([]row, error) {
-	const presses = 200
-	p, err := play(80, 24, nil, o.path)
-	if err != nil {
-		return nil, err
-	}
-	defer p.end()
-	if err := p.settle(); err != nil {
-		return nil, err
-	}
-	tabs := []struct{ key, seen string }{{"2", "[2"}, {"1", "[1"}} // the tab bar marks the open one
-	begun := pressureNow()
-	var took []float64
-	for i := range presses {
-		// At no fixed phase of the program's own ticks.
-		time.Sleep(60*time.Millisecond + rand.N(90*time.Millisecond))
-		tab := tabs[i%len(tabs)]
-		pressed := time.Now()
-		if err := p.press(tab.key); err != nil {
-			return nil, err
-		}
-		at, err := p.until("the pane of key "+tab.key, func(rows []string) bool {
-			return strings.Contains(rows[1], tab.seen) || strings.Contains(rows[0], tab.seen)
-		})
-		if err != nil {
-			return nil, err
-		}
-		took = append(took, ms(at.Sub(pressed)))
-	}
-	return []row{row{
-		what: "key to screen, p99", ours: fmt.Sprintf("%.1f ms", quantile(took, 0.99)),
-		note: fmt.Sprintf("p50 %.1f ms, max %.1f ms, %d digits", median(took), quantile(took, 1), presses),
-	}.below(quantile(took, 0.99), 50, "50 ms").busySince(begun)}, nil
 }
 
 // byteRows: what a frame of 200×50 costs the line: on the host as it is, with a load, and once the
