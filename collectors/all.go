@@ -10,11 +10,18 @@ func All(k *bpf.Kernel, fs FS, off map[string]bool) []Collector {
 	return []Collector{
 		NewHost(fs),
 		NewCPU(fs),
+		NewMemory(fs),
+		NewSlab(fs),
 		NewDisk(fs),
 		NewFileSystems(fs),
 		NewSched(k, fs, off),
 		NewWake(k),
 		NewTasks(fs, newIterScanner(k)),
+		NewLog(fs),
+		NewSoftIRQ(fs),
+		NewIRQ(fs),
+		NewStalls(k, fs),
+		NewWaits(k, fs),
 		NewSelf(),
 	}
 }

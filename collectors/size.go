@@ -23,8 +23,29 @@ func (s *Snapshot) Size() int {
 	if s.Tasks != nil {
 		n += s.Tasks.size()
 	}
+	if s.Log != nil {
+		n += s.Log.size()
+	}
+	if s.SoftIRQ != nil {
+		n += s.SoftIRQ.size()
+	}
+	if s.IRQ != nil {
+		n += s.IRQ.size()
+	}
+	if s.Stalls != nil {
+		n += s.Stalls.size()
+	}
+	if s.Waits != nil {
+		n += s.Waits.size()
+	}
 	if s.Self != nil {
 		n += allocSize(unsafe.Sizeof(*s.Self))
+	}
+	if s.Memory != nil {
+		n += s.Memory.size()
+	}
+	if s.Slab != nil {
+		n += s.Slab.size()
 	}
 	if s.Disk != nil {
 		n += allocSize(unsafe.Sizeof(*s.Disk)) + s.Disk.size()
@@ -61,11 +82,13 @@ func (p *ProcInfo) Size() int {
 	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.s))) + allocSize(uintptr(len(p.Args.s)))
 }
 
-// WithoutRows returns s, or a copy of s whose samples of tasks and disks have lost their rows.
+// WithoutRows returns s, or a copy of s whose samples of tasks, disks and slab caches have lost
+// their rows.
 func (s *Snapshot) WithoutRows() *Snapshot {
 	tasks := s.Tasks != nil && (s.Tasks.Rows != nil || s.Tasks.Key != nil || s.Tasks.Gone != nil || s.Tasks.Busy != nil)
 	disk := s.Disk != nil && s.Disk.Rows != nil
-	if !tasks && !disk {
+	slab := s.Slab != nil && s.Slab.Caches != nil
+	if !tasks && !disk && !slab {
 		return s
 	}
 	c := *s
@@ -73,6 +96,9 @@ func (s *Snapshot) WithoutRows() *Snapshot {
 		t := *s.Tasks
 		t.Rows, t.Key, t.Gone, t.Busy = nil, nil, nil, nil
 		c.Tasks = &t
+	}
+	if slab {
+		c.Slab = s.Slab.withoutRows()
 	}
 	if disk {
 		d := *s.Disk

@@ -29,6 +29,13 @@ type Snapshot struct {
 	Self        *Self
 	Disk        *Disk
 	FileSystems *FileSystems
+	Memory      *Memory
+	Slab        *Slab
+	Stalls      *Stalls
+	Waits       *Waits
+	Log         *Log
+	IRQ         *IRQ
+	SoftIRQ     *SoftIRQ
 }
 
 // ProbeRows lists the rows of all collectors, by collector and in its order.

@@ -8,6 +8,9 @@ func All() []Pane {
 		NewOverview(),
 		NewCPU(),
 		NewProcesses(),
+		NewMemory(),
 		NewDisk(),
+		NewLog(),
+		NewStalls(),
 	}
 }

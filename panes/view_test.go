@@ -91,6 +91,20 @@ func states() map[string][]string {
 		"processes by mem":  {"3", "M"},
 		"processes threads": {"3", "H"},
 		"process page":      {"3", "enter"},
+
+		"overview free": {"1", "row free"},
+		"memory":        {"4"},
+		"memory where":  {"4", "v"},
+		"memory limits": {"4", "v", "v"},
+		"memory cache":  {"4", "j", "enter"},
+		"cpu softirqs":    {"2", "t"},
+		"cpu interrupts":  {"2", "t", "t"},
+		"log":             {":", "l", "o", "g", "enter"},
+		"log warnings":    {":", "l", "o", "g", "enter", "w"},
+		"log page":        {":", "l", "o", "g", "enter", "w", "enter"},
+		"stalls":          {":", "s", "t", "a", "l", "l", "s", "enter"},
+		"stalls asleep":   {":", "s", "t", "a", "l", "l", "s", "enter", "t", "j"},
+		"stalls page":     {":", "s", "t", "a", "l", "l", "s", "enter", "enter"},
 	}
 }
 
@@ -325,7 +339,7 @@ func TestSteadyLines(t *testing.T) {
 }
 
 func TestEveryPaneHasHelp(t *testing.T) {
-	for _, p := range append(All(), newCPUPage(0)) {
+	for _, p := range append(All(), newCPUPage(0), newStallPage("x", false), newLogPage(&collectors.LogRecord{})) {
 		info := p.Info()
 		page := Help(info.Help)
 		if page == "" {
@@ -341,7 +355,7 @@ func TestEveryPaneHasHelp(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	digits := make(map[string]ID)
-	for _, p := range append(All(), newCPUPage(0)) {
+	for _, p := range append(All(), newCPUPage(0), newStallPage("x", false), newStallPage("x", true), newLogPage(&collectors.LogRecord{})) {
 		info := p.Info()
 		if info.Digit != "" && digits[info.Digit] != "" {
 			t.Errorf("%s and %s share the digit %s", info.ID, digits[info.Digit], info.Digit)

@@ -52,8 +52,9 @@ struct sched_entity {
 };
 
 struct sched_info {
-	unsigned long long run_delay;	/* ns waited for a CPU */
-	unsigned long long last_queued; /* rq->clock when queued; 0 while running or asleep */
+	unsigned long long run_delay;	 /* ns waited for a CPU */
+	unsigned long long last_queued;	 /* rq->clock when queued; 0 while running or asleep */
+	unsigned long long last_arrival; /* rq->clock when it last got a CPU */
 };
 
 typedef struct {
@@ -137,6 +138,7 @@ struct task_struct {
 	struct sched_info sched_info;
 	struct mm_struct *mm;
 	int exit_state;
+	unsigned in_iowait : 1;
 	int pid;
 	int tgid;
 	struct task_struct *real_parent;
