@@ -14,6 +14,7 @@ func All(k *bpf.Kernel, fs FS, off map[string]bool) []Collector {
 		NewSlab(fs),
 		NewDisk(fs),
 		NewFileSystems(fs),
+		NewTCP(fs),
 		NewSched(k, fs, off),
 		NewWake(k),
 		NewTasks(fs, newIterScanner(k)),
@@ -22,6 +23,7 @@ func All(k *bpf.Kernel, fs FS, off map[string]bool) []Collector {
 		NewIRQ(fs),
 		NewStalls(k, fs),
 		NewWaits(k, fs),
+		NewSockets(k, fs),
 		NewSelf(),
 	}
 }

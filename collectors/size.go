@@ -38,6 +38,12 @@ func (s *Snapshot) Size() int {
 	if s.Waits != nil {
 		n += s.Waits.size()
 	}
+	if s.TCP != nil {
+		n += s.TCP.size()
+	}
+	if s.Sockets != nil {
+		n += s.Sockets.size()
+	}
 	if s.Self != nil {
 		n += allocSize(unsafe.Sizeof(*s.Self))
 	}

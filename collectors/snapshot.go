@@ -36,6 +36,8 @@ type Snapshot struct {
 	Log         *Log
 	IRQ         *IRQ
 	SoftIRQ     *SoftIRQ
+	TCP         *TCP
+	Sockets     *Sockets
 }
 
 // ProbeRows lists the rows of all collectors, by collector and in its order.

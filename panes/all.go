@@ -10,6 +10,7 @@ func All() []Pane {
 		NewProcesses(),
 		NewMemory(),
 		NewDisk(),
+		NewTCP(),
 		NewLog(),
 		NewStalls(),
 	}

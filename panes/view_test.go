@@ -92,19 +92,26 @@ func states() map[string][]string {
 		"processes threads": {"3", "H"},
 		"process page":      {"3", "enter"},
 
-		"overview free": {"1", "row free"},
-		"memory":        {"4"},
-		"memory where":  {"4", "v"},
-		"memory limits": {"4", "v", "v"},
-		"memory cache":  {"4", "j", "enter"},
-		"cpu softirqs":    {"2", "t"},
-		"cpu interrupts":  {"2", "t", "t"},
-		"log":             {":", "l", "o", "g", "enter"},
-		"log warnings":    {":", "l", "o", "g", "enter", "w"},
-		"log page":        {":", "l", "o", "g", "enter", "w", "enter"},
-		"stalls":          {":", "s", "t", "a", "l", "l", "s", "enter"},
-		"stalls asleep":   {":", "s", "t", "a", "l", "l", "s", "enter", "t", "j"},
-		"stalls page":     {":", "s", "t", "a", "l", "l", "s", "enter", "enter"},
+		"overview free":  {"1", "row free"},
+		"memory":         {"4"},
+		"memory where":   {"4", "v"},
+		"memory limits":  {"4", "v", "v"},
+		"memory cache":   {"4", "j", "enter"},
+		"cpu softirqs":   {"2", "t"},
+		"cpu interrupts": {"2", "t", "t"},
+		"log":            {":", "l", "o", "g", "enter"},
+		"log warnings":   {":", "l", "o", "g", "enter", "w"},
+		"log page":       {":", "l", "o", "g", "enter", "w", "enter"},
+		"stalls":         {":", "s", "t", "a", "l", "l", "s", "enter"},
+		"stalls asleep":  {":", "s", "t", "a", "l", "l", "s", "enter", "t", "j"},
+		"stalls page":    {":", "s", "t", "a", "l", "l", "s", "enter", "enter"},
+
+		"overview tcp":   {"1", "row sar TCP"},
+		"tcp":            {"7"},
+		"tcp listeners":  {"7", "v"},
+		"tcp peers":      {"7", "v", "v"},
+		"tcp counters":   {"7", "v", "v", "v"},
+		"tcp connection": {"7", "enter"},
 	}
 }
 
@@ -266,7 +273,7 @@ func TestEverySize(t *testing.T) {
 	for w := 0; w <= 300; w += 13 {
 		for h := 0; h <= 100; h += 7 {
 			for name, f := range all {
-				for _, keys := range [][]string{{"1"}, {"2"}, {"2", "v"}, {"2", "j", "i", "v", "v"}, {"2", "j", "enter"}, {"?"}} {
+				for _, keys := range [][]string{{"1"}, {"2"}, {"2", "v"}, {"2", "j", "i", "v", "v"}, {"2", "j", "enter"}, {"?"}, {"7"}, {"7", "v", "l", "s"}, {"7", "j", "enter"}} {
 					if (w*h+len(name)+len(keys))%5 != 0 && w > 60 { // a fifth of the large ones is enough
 						continue
 					}
