@@ -70,8 +70,8 @@ type taskRec struct {
 
 	// Of leaders, handed on from scan to scan by deriveTasks.
 	info *ProcInfo
-	told TaskState // what the last row or Key said
-	sys  uint64    // ns of the process's run time that were the kernel's, as far as told
+	told toldGauges // what the last row or Key said
+	sys  uint64     // ns of the process's run time that were the kernel's, as far as told
 }
 
 // name is the bytes of Comm.
@@ -104,6 +104,7 @@ type taskCollector struct {
 	book     *nameBook
 
 	prev, cur []taskRec
+	scratch   []procDelta
 	boot      uint64 // ns since boot when prev was read
 	begun     bool   // prev is set
 	scans     int    // since the baseline
@@ -196,6 +197,7 @@ func (c *taskCollector) derive(boot uint64, now time.Duration) *Tasks {
 	c.book.take()
 	t := deriveTasks(c.prev, c.cur, scanOptions{
 		prevBoot: c.boot, span: Span{c.last, now}, key: c.scans%keyEvery == 0, names: c.book, threads: c.threads,
+		scratch: &c.scratch,
 	})
 	t.Source = c.scanners[c.use].Source()
 	c.book.read(c.cur, t)

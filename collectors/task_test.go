@@ -350,12 +350,14 @@ func BenchmarkDeriveTasks(b *testing.B) {
 	for i := range prev {
 		prev[i] = rec(int32(i+1), int32(i+1), 100, 100)
 	}
+	deriveTasks(nil, prev, scanOptions{key: true})
 	cur := slices.Clone(prev)
 	for i := 0; i < processes; i += 10 {
 		cur[i].Run += ms
 	}
+	var scratch []procDelta
 	b.ReportAllocs()
 	for b.Loop() {
-		deriveTasks(prev, cur, scanOptions{})
+		deriveTasks(prev, cur, scanOptions{scratch: &scratch})
 	}
 }

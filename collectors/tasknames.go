@@ -149,7 +149,7 @@ func (b *nameBook) take() {
 		r.busy = false
 		for _, a := range list {
 			b.lines[a.Process] = a
-			if a.withPath && a.cgroup != 0 {
+			if a.path.s != "" && a.cgroup != 0 {
 				if len(b.paths) >= maxPaths {
 					clear(b.paths)
 				}
