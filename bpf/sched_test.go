@@ -132,7 +132,7 @@ func TestForcedWakeups(t *testing.T) {
 	var waited time.Duration
 	if err := tasks.Read(func(x *Task) {
 		if int(x.Pid) == id {
-			sleeps, waited = x.Voluntary, time.Duration(x.Wait)
+			sleeps, waited = x.Own.Voluntary, time.Duration(x.Wait)
 		}
 	}); err != nil {
 		t.Fatal(err)

@@ -21,7 +21,7 @@ func (s *Snapshot) Size() int {
 		n += allocSize(unsafe.Sizeof(*s.Wake))
 	}
 	if s.Tasks != nil {
-		n += allocSize(unsafe.Sizeof(*s.Tasks)) + sliceSize(s.Tasks.Rows)
+		n += s.Tasks.size()
 	}
 	if s.Self != nil {
 		n += allocSize(unsafe.Sizeof(*s.Self))
@@ -58,12 +58,12 @@ func (s *Snapshot) probesSize() int {
 
 // Size is what a process's identity holds in memory, in bytes.
 func (p *ProcInfo) Size() int {
-	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.Bytes())))
+	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.s))) + allocSize(uintptr(len(p.Args.s)))
 }
 
 // WithoutRows returns s, or a copy of s whose samples of tasks and disks have lost their rows.
 func (s *Snapshot) WithoutRows() *Snapshot {
-	tasks := s.Tasks != nil && s.Tasks.Rows != nil
+	tasks := s.Tasks != nil && (s.Tasks.Rows != nil || s.Tasks.Key != nil || s.Tasks.Gone != nil || s.Tasks.Busy != nil)
 	disk := s.Disk != nil && s.Disk.Rows != nil
 	if !tasks && !disk {
 		return s
@@ -71,7 +71,7 @@ func (s *Snapshot) WithoutRows() *Snapshot {
 	c := *s
 	if tasks {
 		t := *s.Tasks
-		t.Rows = nil
+		t.Rows, t.Key, t.Gone, t.Busy = nil, nil, nil, nil
 		c.Tasks = &t
 	}
 	if disk {

@@ -7,6 +7,7 @@ func All() []Pane {
 	return []Pane{
 		NewOverview(),
 		NewCPU(),
+		NewProcesses(),
 		NewDisk(),
 	}
 }

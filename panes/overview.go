@@ -203,7 +203,9 @@ func checklist(f Frame) []line {
 		vmstatLine(f),
 		mpstatLine(f),
 		runqlatLine(f),
+		pidstatLine(f),
 		iostatLine(f),
+		topLine(f),
 	}
 }
 

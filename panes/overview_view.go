@@ -301,6 +301,8 @@ func detail(f Frame, c Canvas, l line, height int) []string {
 		return lines[:min(len(lines), height)]
 	case "runqlat":
 		return runqlatDetail(f, c, height)
+	case "pidstat", "top":
+		return processDetail(f, c, l.id, height)
 	}
 	return uptimeDetail(f, c, l, height)
 }

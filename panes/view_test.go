@@ -81,11 +81,16 @@ func states() map[string][]string {
 		"cpu page":        {"2", "j", "j", "enter"},
 		"help":            {"2", "?"},
 
-		"overview iostat": {"1", "row iostat"},
-		"disk":            {"5"},
-		"disk all":        {"5", "a", "G"},
-		"disk files":      {"5", "v"},
-		"disk page":       {"5", "enter"},
+		"overview iostat":   {"1", "row iostat"},
+		"disk":              {"5"},
+		"disk all":          {"5", "a", "G"},
+		"disk files":        {"5", "v"},
+		"disk page":         {"5", "enter"},
+		"processes":         {"3"},
+		"processes tree":    {"3", "K", "t", "j", "j"},
+		"processes by mem":  {"3", "M"},
+		"processes threads": {"3", "H"},
+		"process page":      {"3", "enter"},
 	}
 }
 
