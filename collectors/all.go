@@ -10,6 +10,8 @@ func All(k *bpf.Kernel, fs FS, off map[string]bool) []Collector {
 	return []Collector{
 		NewHost(fs),
 		NewCPU(fs),
+		NewMemory(fs),
+		NewSlab(fs),
 		NewDisk(fs),
 		NewFileSystems(fs),
 		NewSched(k, fs, off),

@@ -26,6 +26,12 @@ func (s *Snapshot) Size() int {
 	if s.Self != nil {
 		n += allocSize(unsafe.Sizeof(*s.Self))
 	}
+	if s.Memory != nil {
+		n += s.Memory.size()
+	}
+	if s.Slab != nil {
+		n += s.Slab.size()
+	}
 	if s.Disk != nil {
 		n += allocSize(unsafe.Sizeof(*s.Disk)) + s.Disk.size()
 	}
@@ -61,11 +67,13 @@ func (p *ProcInfo) Size() int {
 	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.s))) + allocSize(uintptr(len(p.Args.s)))
 }
 
-// WithoutRows returns s, or a copy of s whose samples of tasks and disks have lost their rows.
+// WithoutRows returns s, or a copy of s whose samples of tasks, disks and slab caches have lost
+// their rows.
 func (s *Snapshot) WithoutRows() *Snapshot {
 	tasks := s.Tasks != nil && (s.Tasks.Rows != nil || s.Tasks.Key != nil || s.Tasks.Gone != nil || s.Tasks.Busy != nil)
 	disk := s.Disk != nil && s.Disk.Rows != nil
-	if !tasks && !disk {
+	slab := s.Slab != nil && s.Slab.Caches != nil
+	if !tasks && !disk && !slab {
 		return s
 	}
 	c := *s
@@ -73,6 +81,9 @@ func (s *Snapshot) WithoutRows() *Snapshot {
 		t := *s.Tasks
 		t.Rows, t.Key, t.Gone, t.Busy = nil, nil, nil, nil
 		c.Tasks = &t
+	}
+	if slab {
+		c.Slab = s.Slab.withoutRows()
 	}
 	if disk {
 		d := *s.Disk

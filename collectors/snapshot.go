@@ -29,6 +29,8 @@ type Snapshot struct {
 	Self        *Self
 	Disk        *Disk
 	FileSystems *FileSystems
+	Memory      *Memory
+	Slab        *Slab
 }
 
 // ProbeRows lists the rows of all collectors, by collector and in its order.

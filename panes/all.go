@@ -8,6 +8,7 @@ func All() []Pane {
 		NewOverview(),
 		NewCPU(),
 		NewProcesses(),
+		NewMemory(),
 		NewDisk(),
 	}
 }

@@ -68,6 +68,7 @@ func divide(h collectors.Hist, n, i int) collectors.Hist {
 func fixtures() []func(*story, load, *collectors.Snapshot) {
 	return []func(*story, load, *collectors.Snapshot){
 		addProcesses,
+		addMemory,
 		addDisk,
 	}
 }

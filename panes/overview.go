@@ -205,6 +205,7 @@ func checklist(f Frame) []line {
 		runqlatLine(f),
 		pidstatLine(f),
 		iostatLine(f),
+		freeLine(f),
 		topLine(f),
 	}
 }

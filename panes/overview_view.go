@@ -303,6 +303,8 @@ func detail(f Frame, c Canvas, l line, height int) []string {
 		return runqlatDetail(f, c, height)
 	case "pidstat", "top":
 		return processDetail(f, c, l.id, height)
+	case "free":
+		return freeDetail(f, c, height)
 	}
 	return uptimeDetail(f, c, l, height)
 }

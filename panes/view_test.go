@@ -91,6 +91,12 @@ func states() map[string][]string {
 		"processes by mem":  {"3", "M"},
 		"processes threads": {"3", "H"},
 		"process page":      {"3", "enter"},
+
+		"overview free": {"1", "row free"},
+		"memory":        {"4"},
+		"memory where":  {"4", "v"},
+		"memory limits": {"4", "v", "v"},
+		"memory cache":  {"4", "j", "enter"},
 	}
 }
 

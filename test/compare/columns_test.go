@@ -44,7 +44,7 @@ func still(step float64) moves { return moves{step, true} }
 
 // required are the panes that the report must have; others are told and skipped until they are
 // built.
-func required() []string { return []string{"overview", "cpu", "disk"} }
+func required() []string { return []string{"overview", "cpu", "processes", "memory", "disk"} }
 
 // instance is a tool that runs beside the program, as often as it is here to be compared.
 type instance struct {
@@ -142,6 +142,14 @@ func columns() []column {
 	add("ss", "tcp", still(2), "", "cwnd")
 	add("ss", "tcp", still(0.1), "", "rtt")
 	return out
+}
+
+// otherwise are the columns that are not the tool's on purpose, and why. They are told, not judged.
+func otherwise() map[string]string {
+	return map[string]string{
+		"pidstat cswch/s":   "pidstat has the first thread's, ours are of all threads",
+		"pidstat nvcswch/s": "pidstat has the first thread's, ours are of all threads",
+	}
 }
 
 // keyOf is the column that names the rows of a tool; "" of a tool with one row.

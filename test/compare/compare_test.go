@@ -31,7 +31,12 @@ type compared struct {
 	state             found
 }
 
-func (c compared) ok() bool { return c.state == here && c.differs <= c.allowed }
+func (c compared) ok() bool {
+	return c.state == here && (c.differs <= c.allowed || c.otherwise() != "")
+}
+
+// otherwise says why a column is not the tool's, "" of those that are to be.
+func (c compared) otherwise() string { return otherwise()[c.tool+" "+c.column] }
 
 func (c compared) name() string { return strings.TrimSpace(c.tool + " " + c.row + " " + c.column) }
 
@@ -52,7 +57,7 @@ func TestCompare(t *testing.T) {
 	var wrong map[string]bool
 	for round := 1; ; round++ {
 		seen, ours := measure(t)
-		all, untold := compareAll(seen, ours, pids)
+		all, untold := compareAll(seen, ours, pids, required())
 		now := map[string]bool{}
 		hard := false
 		for _, c := range all {
@@ -219,11 +224,11 @@ func measure(t *testing.T) (map[string]map[string][]record, report) {
 }
 
 // compareAll compares every column in every row. Untold are the columns of panes that are not
-// built yet, by pane.
-func compareAll(seen map[string]map[string][]record, ours report, pids map[string]int) (all []compared, untold map[string][]string) {
+// built yet, by pane; those of the panes that must be there are among all.
+func compareAll(seen map[string]map[string][]record, ours report, pids map[string]int, required []string) (all []compared, untold map[string][]string) {
 	untold = map[string][]string{}
 	for _, col := range columns() {
-		if _, built := ours.Panes[col.pane]; !built && !slices.Contains(required(), col.pane) {
+		if _, built := ours.Panes[col.pane]; !built && !slices.Contains(required, col.pane) {
 			if s := col.tool + " " + col.name; !slices.Contains(untold[col.pane], s) {
 				untold[col.pane] = append(untold[col.pane], s)
 			}
@@ -287,6 +292,8 @@ func table(all []compared, untold map[string][]string, wrong map[string]bool) st
 			mark = "  WRONG"
 		case !c.ok():
 			mark = "  not in every round"
+		case c.otherwise() != "":
+			mark = "  " + c.otherwise()
 		}
 		fmt.Fprintf(&b, "%-11s %-18s %-10s %23s %12s %11s %11.3f%s\n", c.tool, c.row, c.column, theirs, ours, differs, c.allowed, mark)
 	}
