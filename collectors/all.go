@@ -14,9 +14,16 @@ func All(k *bpf.Kernel, fs FS, off map[string]bool) []Collector {
 		NewSlab(fs),
 		NewDisk(fs),
 		NewFileSystems(fs),
+		NewTCP(fs),
 		NewSched(k, fs, off),
 		NewWake(k),
 		NewTasks(fs, newIterScanner(k)),
+		NewLog(fs),
+		NewSoftIRQ(fs),
+		NewIRQ(fs),
+		NewStalls(k, fs),
+		NewWaits(k, fs),
+		NewSockets(k, fs),
 		NewSelf(),
 	}
 }

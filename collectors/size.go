@@ -23,6 +23,27 @@ func (s *Snapshot) Size() int {
 	if s.Tasks != nil {
 		n += s.Tasks.size()
 	}
+	if s.Log != nil {
+		n += s.Log.size()
+	}
+	if s.SoftIRQ != nil {
+		n += s.SoftIRQ.size()
+	}
+	if s.IRQ != nil {
+		n += s.IRQ.size()
+	}
+	if s.Stalls != nil {
+		n += s.Stalls.size()
+	}
+	if s.Waits != nil {
+		n += s.Waits.size()
+	}
+	if s.TCP != nil {
+		n += s.TCP.size()
+	}
+	if s.Sockets != nil {
+		n += s.Sockets.size()
+	}
 	if s.Self != nil {
 		n += allocSize(unsafe.Sizeof(*s.Self))
 	}

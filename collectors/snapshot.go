@@ -31,6 +31,13 @@ type Snapshot struct {
 	FileSystems *FileSystems
 	Memory      *Memory
 	Slab        *Slab
+	Stalls      *Stalls
+	Waits       *Waits
+	Log         *Log
+	IRQ         *IRQ
+	SoftIRQ     *SoftIRQ
+	TCP         *TCP
+	Sockets     *Sockets
 }
 
 // ProbeRows lists the rows of all collectors, by collector and in its order.

@@ -10,5 +10,8 @@ func All() []Pane {
 		NewProcesses(),
 		NewMemory(),
 		NewDisk(),
+		NewTCP(),
+		NewLog(),
+		NewStalls(),
 	}
 }

@@ -67,10 +67,11 @@ type CPU struct {
 	selected string // row ID
 	draw     drawing
 	split    split
+	irqs     irqState
 }
 
 // NewCPU returns the pane, its cursor on the line of all CPUs.
-func NewCPU() *CPU { return &CPU{selected: rowAll} }
+func NewCPU() *CPU { return &CPU{selected: rowAll, irqs: newIRQState()} }
 
 // rowAll is the ID of the line of all CPUs; the others are CPU numbers.
 const rowAll = "all"
@@ -82,8 +83,8 @@ func (p *CPU) Info() Info {
 
 // Wants implements Pane: the split by cause needs a probe of its own.
 func (p *CPU) Wants(Scope) []collectors.Want {
-	if p.split != byCause {
-		return nil
+	if p.split != byCause || p.irqs.view != timesView {
+		return p.irqs.wants()
 	}
 	return []collectors.Want{{ID: collectors.WakeID}}
 }
@@ -97,6 +98,9 @@ const (
 
 // Keys implements Pane.
 func (p *CPU) Keys() []keymap.Key {
+	if p.irqs.view != timesView {
+		return p.irqs.keys()
+	}
 	open := keymap.New(keymap.Open, "Enter", "cpu", "enter").In("open the page of the CPU")
 	if p.selected == rowAll {
 		open = open.Off("select a CPU first: this line is all of them")
@@ -104,6 +108,7 @@ func (p *CPU) Keys() []keymap.Key {
 	return []keymap.Key{
 		open,
 		drawKey(p.draw),
+		cpuViewKey(p.irqs.view),
 		keymap.New(keySplit, "i", "split", "i").In("split latency: all, by CPU, by cause (woken or preempted)"),
 		resetKey(),
 	}
@@ -121,7 +126,7 @@ func resetKey() keymap.Key {
 func (p *CPU) Update(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case Select:
-		p.selected = msg.Row
+		p.selected, p.irqs.view = msg.Row, timesView
 	case Press:
 		return p.press(msg)
 	}
@@ -129,6 +134,15 @@ func (p *CPU) Update(msg tea.Msg) tea.Cmd {
 }
 
 func (p *CPU) press(msg Press) tea.Cmd {
+	switch msg.ID {
+	case keyCPUView:
+		p.irqs.view = (p.irqs.view + 1) % cpuViews
+		return send(WantMsg{})
+	}
+	if p.irqs.view != timesView {
+		p.irqs.list().press(msg.ID, p.irqs.table(msg.Frame))
+		return nil
+	}
 	switch msg.ID {
 	case keyDraw:
 		p.draw = (p.draw + 1) % drawings
@@ -248,6 +262,7 @@ func cpuTable(f Frame) Table {
 		t.Notes = append(t.Notes, note("mpstat", why, remedy))
 	}
 	t.Facts = append(t.Facts, psiFact(f, "psi_cpu", "some task waits for a CPU", psiCPU))
+	t.Facts = append(t.Facts, softirqFacts(f)...)
 	h := waitHistogram(f, sched)
 	t.Histograms = append(t.Histograms, h, onCPUHistogram(f, sched))
 	if sched == nil {
@@ -365,6 +380,9 @@ func onCPUHistogram(f Frame, s *schedSum) Histogram {
 
 // Describe implements Describer: why a cell of the selected row is missing.
 func (p *CPU) Describe(f Frame) string {
+	if p.irqs.view != timesView {
+		return p.irqs.describe(f)
+	}
 	t := p.Table(f)
 	for _, r := range t.Rows {
 		if r.ID != p.selected {

@@ -70,6 +70,10 @@ func fixtures() []func(*story, load, *collectors.Snapshot) {
 		addProcesses,
 		addMemory,
 		addDisk,
+		addTCP,
+		addLog,
+		addStalls,
+		addInterrupts,
 	}
 }
 

@@ -305,6 +305,8 @@ func detail(f Frame, c Canvas, l line, height int) []string {
 		return processDetail(f, c, l.id, height)
 	case "free":
 		return freeDetail(f, c, height)
+	case "sar TCP":
+		return tcpDetail(f, c, height)
 	}
 	return uptimeDetail(f, c, l, height)
 }

@@ -51,7 +51,7 @@ func TestFlows(t *testing.T) {
 		"digit":                       {[]string{"2"}, []string{"[2 CPU]", "run-queue latency"}, nil},
 		"reserved digit does nothing": {[]string{"9"}, []string{"[1 Over]"}, []string{"not built"}},
 		"enter opens the line":        {[]string{"enter"}, []string{"[2 CPU]", "> all"}, nil},
-		"enter selects the busiest":   {[]string{"j", "j", "enter"}, []string{"[2 CPU]", ">   0"}, nil},
+		"enter selects the busiest":   {[]string{"j", "j", "j", "enter"}, []string{"[2 CPU]", ">   0"}, nil},
 		"enter opens a CPU":           {[]string{"2", "j", "j", "enter"}, []string{"2 CPU › cpu1", "Esc back", "waits for this CPU"}, nil},
 		"esc keeps the cursor":        {[]string{"2", "j", "j", "enter", "esc"}, []string{"[2 CPU]", ">   1"}, nil},
 		"esc at the top":              {[]string{"esc"}, []string{"this is the top"}, nil},

@@ -85,4 +85,27 @@ static __always_inline bool mm_counts_known(void)
 		n < 0 ? 0 : (__u64)n;                                                         \
 	})
 
+/*
+ * Whether a task waits for a lock. blocked_on is a mutex (or its waiter), where CONFIG_DEBUG_MUTEXES
+ * is set and always since 6.17; blocker is a mutex (6.14) or semaphore (6.16), where
+ * CONFIG_DETECT_HUNG_TASK_BLOCKER is set. Where both are missing nobody knows.
+ */
+struct task_struct___blocked_on {
+	void *blocked_on;
+} __attribute__((preserve_access_index));
+
+struct task_struct___blocker {
+	unsigned long blocker;
+} __attribute__((preserve_access_index));
+
+static __always_inline bool task_waits_for_lock(struct task_struct *task)
+{
+	struct task_struct___blocked_on *on = (void *)task;
+	struct task_struct___blocker *by = (void *)task;
+
+	if (bpf_core_field_exists(struct task_struct___blocked_on, blocked_on) && on->blocked_on)
+		return true;
+	return bpf_core_field_exists(struct task_struct___blocker, blocker) && by->blocker;
+}
+
 #endif

@@ -52,8 +52,9 @@ struct sched_entity {
 };
 
 struct sched_info {
-	unsigned long long run_delay;	/* ns waited for a CPU */
-	unsigned long long last_queued; /* rq->clock when queued; 0 while running or asleep */
+	unsigned long long run_delay;	 /* ns waited for a CPU */
+	unsigned long long last_queued;	 /* rq->clock when queued; 0 while running or asleep */
+	unsigned long long last_arrival; /* rq->clock when it last got a CPU */
 };
 
 typedef struct {
@@ -137,6 +138,7 @@ struct task_struct {
 	struct sched_info sched_info;
 	struct mm_struct *mm;
 	int exit_state;
+	unsigned in_iowait : 1;
 	int pid;
 	int tgid;
 	struct task_struct *real_parent;
@@ -167,6 +169,23 @@ struct bpf_iter_meta {
 struct bpf_iter__task {
 	struct bpf_iter_meta *meta;
 	struct task_struct *task;
+};
+
+/* include/linux/fs.h */
+struct inode {
+	unsigned short i_mode;
+	unsigned long i_ino;
+};
+
+struct file {
+	struct inode *f_inode;
+};
+
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	__u32 fd;
+	struct file *file;
 };
 
 #pragma clang attribute pop
