@@ -185,6 +185,7 @@ func measure(t *testing.T) (map[string]map[string][]record, report) {
 		})
 	}
 	wg.Go(func() {
+		<-time.After(time.Duration(stagger/2*float64(time.Second)) - time.Since(begun)) // between two equal tools
 		// Half a second more than the span, so that the last reading is in it.
 		mine, errs[len(list)] = start([]string{os.Getenv(binaryVariable), "report", "--for", fmt.Sprint(span*time.Second + 500*time.Millisecond), "--format", "json"})
 	})
@@ -278,7 +279,17 @@ func compareCell(col column, row string, theirs []record, ours report) (compared
 func table(all []compared, untold map[string][]string, wrong map[string]bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "over %d s:\n%-11s %-18s %-10s %23s %12s %11s %11s\n", span, "tool", "row", "column", "theirs", "ours", "difference", "allowed")
+	idle := map[string][]string{} // by tool and row: equal, and nothing happened
+	var order []string
 	for _, c := range all {
+		if c.ok() && c.lo == 0 && c.hi == 0 && c.ours == 0 {
+			at := strings.TrimSpace(c.tool + " " + c.row)
+			if idle[at] == nil {
+				order = append(order, at)
+			}
+			idle[at] = append(idle[at], c.column)
+			continue
+		}
 		theirs := fmt.Sprintf("%.2f", c.lo)
 		if c.hi > c.lo {
 			theirs += fmt.Sprintf(" – %.2f", c.hi)
@@ -296,6 +307,9 @@ func table(all []compared, untold map[string][]string, wrong map[string]bool) st
 			mark = "  " + c.otherwise()
 		}
 		fmt.Fprintf(&b, "%-11s %-18s %-10s %23s %12s %11s %11.3f%s\n", c.tool, c.row, c.column, theirs, ours, differs, c.allowed, mark)
+	}
+	for _, at := range order {
+		fmt.Fprintf(&b, "0 in both: %s: %s\n", at, strings.Join(idle[at], " "))
 	}
 	for _, pane := range []string{"processes", "memory", "disk", "network", "tcp"} {
 		if list := untold[pane]; len(list) > 0 {
