@@ -31,7 +31,7 @@ type socketCollector struct {
 	every time.Duration
 	begun bool
 	err   error
-	six   string // why there are no IPv6 sockets
+	six   string        // why there are no IPv6 sockets
 	cost  time.Duration // of a reading, its moving mean
 }
 

@@ -116,8 +116,8 @@ func (p *procStalls) read(ctx context.Context, name string, n int) ([]byte, erro
 		}
 	}
 	p.stuck.ask(0, func() ([]byte, error) { return p.fs.readSome(name, n) })
-	b, err, ok := p.stuck.take(ctx, readPatience)
-	if !ok {
+	b, err := p.stuck.take(ctx, readPatience)
+	if errors.Is(err, errNoAnswer) {
 		return nil, errStuck
 	}
 	return b, err

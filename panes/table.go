@@ -5,6 +5,7 @@ package panes
 import (
 	"math"
 	"strconv"
+	"strings"
 	"time"
 
 	"bpf60/collectors"
@@ -113,12 +114,19 @@ func (c Cell) Format(decimals int) string {
 	case text:
 		return c.text.String() + c.Badge
 	case missing:
+		if c.Badge == unknowable {
+			return unknowable
+		}
 	}
 	return "-"
 }
 
+// unknowable is the badge of a number that nobody has, as the speed of a link that has none. It is
+// shown in the number's place.
+const unknowable = "?"
+
 // fit prints the cell for its column. A number that is too long is shortened, never cut: a cut
-// number is a wrong one.
+// number is a wrong one. Bytes are written as sizes.
 func (c Cell) fit(col Column) string {
 	const exact = 1 << 53
 	if c.kind == number && c.num >= 0 && c.num < exact {
@@ -128,6 +136,9 @@ func (c Cell) fit(col Column) string {
 		case CPUTime:
 			return widget.CPUTime(time.Duration(min(c.num, math.MaxInt64/1e9)*1e9)) + c.Badge
 		case Plain:
+		}
+		if strings.HasPrefix(col.Unit, "bytes") {
+			return widget.Bytes(uint64(c.num)) + c.Badge
 		}
 	}
 	s := c.Format(col.Decimals)
