@@ -115,6 +115,8 @@ func addCgroups(s *story, l load, snap *collectors.Snapshot) {
 			Depth: uint8(strings.Count(strings.TrimSuffix(x.path, "/"), "/")), Leaf: true, Weight: 100, Period: 100 * time.Millisecond,
 			Own: x.own, Tight: x.own,
 		}
+		d := info.Depth
+		info.Owner = collectors.CgroupOwners{CPU: d, High: d, Max: d, Swap: d, Pids: d}
 		r := collectors.CgroupRow{CgroupInfo: info, Span: g.Span, Memory: x.memory, Pids: x.pids, Has: collectors.HasMemory | collectors.HasPids | collectors.HasSwap}
 		if x.path == "/" {
 			r.Has &^= collectors.HasMemory | collectors.HasPids | collectors.HasSwap // the root has no such files

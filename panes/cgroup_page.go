@@ -191,7 +191,7 @@ func cgroupNow(f Frame, c Canvas, one *cgroupSum) []string {
 		kills = fmt.Sprintf("(%d of all time)", d.OOMKills)
 	}
 	out := []string{
-		say("cpu", cell("%CPU", " %"), cell("%quota", " %")+" of quota "+cell("quota", ""), "throttled "+cell("%thr", " %")+", "+cell("thr_ms", " ms/s"), "weight "+cell("weight", "")),
+		say("cpu", cell("%CPU", " %"), cell("%quota", " %")+" of quota "+cell("quota", ""), "throttled "+cell("%thr", " %")+" "+cell("thr_ms", " ms/s"), "weight "+cell("weight", "")),
 		say("memory", mem...),
 		say("holds", hold...),
 		say("events", "high "+cell("high/s", "/s"), "max "+cell("max/s", "/s"), "oom_kill "+cell("oom", "")+" "+kills, "refault "+refaults),
