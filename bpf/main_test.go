@@ -59,6 +59,11 @@ func enter(world []string) error {
 					err = unix.Mount("none", dir, "tmpfs", 0, "")
 				}
 			}
+		case "cgroup2":
+			err = unix.Mount("none", "/sys/fs/cgroup", "cgroup2", 0, "")
+			if errors.Is(err, unix.EBUSY) {
+				err = nil
+			}
 		case "nobtf":
 			err = unix.Mount("none", "/sys/kernel/btf", "tmpfs", 0, "")
 		default:

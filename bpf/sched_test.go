@@ -132,7 +132,7 @@ func TestForcedWakeups(t *testing.T) {
 	var waited time.Duration
 	if err := tasks.Read(func(x *Task) {
 		if int(x.Pid) == id {
-			sleeps, waited = x.Voluntary, time.Duration(x.Wait)
+			sleeps, waited = x.Own.Voluntary, time.Duration(x.Wait)
 		}
 	}); err != nil {
 		t.Fatal(err)
@@ -503,11 +503,15 @@ func TestNothingStays(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	sockets, err := OpenSockets(k)
+	if err != nil {
+		t.Fatal(err)
+	}
 	fds, held := objects(t)
-	if len(held) < 15 { // 7 programs, 5 maps and their constants, 7 links
+	if len(held) < 17 { // 8 programs, 5 maps and their constants, 8 links
 		t.Errorf("holding %v: too few to be all", held)
 	}
-	for _, f := range []interface{ Close() error }{s, w, tasks} {
+	for _, f := range []interface{ Close() error }{s, w, tasks, sockets} {
 		if err := f.Close(); err != nil {
 			t.Error(err)
 		}

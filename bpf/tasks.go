@@ -14,6 +14,16 @@ import (
 // Task is one thread, as tasks.bpf.c writes it: cumulative nanoseconds and counts since it began.
 type Task = tasksTask
 
+// TaskCounts is what the kernel counts for a thread, or has kept of a process's dead threads.
+type TaskCounts = tasksTaskCounts
+
+// Bits of Task.Has: what this kernel was built, and told, to count.
+const (
+	TaskHasIO    = 1 << iota // bytes read and written
+	TaskHasDelay             // BlkioDelay: since 5.14 with the sysctl kernel.task_delayacct, for what began after it
+	TaskHasRSS               // Rss, Swap
+)
+
 // Tasks is the facade of tasks.bpf.c: every thread of the host in one read.
 type Tasks struct {
 	obj  *object

@@ -14,24 +14,46 @@ import (
 )
 
 type tasksTask struct {
-	_               structs.HostLayout
-	Pid             int32
-	Tgid            int32
-	Ppid            int32
-	Uid             uint32
-	Start           uint64
-	Run             uint64
-	Wait            uint64
-	Voluntary       uint64
-	Involuntary     uint64
-	DeadRun         uint64
-	DeadVoluntary   uint64
-	DeadInvoluntary uint64
-	State           uint32
-	ExitState       uint32
-	Flags           uint32
-	StaticPrio      int32
-	Comm            [16]int8
+	_          structs.HostLayout
+	Pid        int32
+	Tgid       int32
+	Ppid       int32
+	Uid        uint32
+	Start      uint64
+	Own        tasksTaskCounts
+	Dead       tasksTaskCounts
+	Wait       uint64
+	BlkioDelay uint64
+	Rss        uint64
+	Swap       uint64
+	Vsz        uint64
+	Cgroup     uint64
+	CgroupV1   uint64
+	Netns      uint32
+	ExecId     uint32
+	State      uint32
+	ExitState  uint32
+	Flags      uint32
+	Prio       int32
+	StaticPrio int32
+	Policy     uint32
+	Has        uint32
+	Pad        uint32
+	Comm       [16]int8
+}
+
+type tasksTaskCounts struct {
+	_              structs.HostLayout
+	Run            uint64
+	Utime          uint64
+	Stime          uint64
+	Voluntary      uint64
+	Involuntary    uint64
+	MinFlt         uint64
+	MajFlt         uint64
+	ReadBytes      uint64
+	WriteBytes     uint64
+	CancelledBytes uint64
 }
 
 // Names of all BPF objects in the ELF.

@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -100,12 +101,19 @@ func TestQuietCommands(t *testing.T) {
 
 func TestReport(t *testing.T) {
 	base := []string{"report", "--for", "200ms", "--interval", "100ms"}
-	t.Run("stdout", func(t *testing.T) {
-		got := finish(t, program(t, "idle", append(base, "--format", "json", "--brief", "cpu")...))
-		if d := cmp.Diff(outcome{Stdout: "report format=json brief=true panes=[cpu] some=true\n"}, got); d != "" {
-			t.Errorf("(-want +got):\n%s", d)
-		}
-	})
+	for args, want := range map[string]string{
+		"--format json --brief cpu": "report format=json brief=true panes=[cpu] some=true holds=[cpu]\n",
+		"overview":                  "report format=text brief=false panes=[overview] some=true holds=[overview]\n",
+		"--brief":                   "report format=text brief=true panes=[] some=true holds=[]\n",
+		"":                          "report format=text brief=false panes=[] some=true holds=[overview cpu]\n",
+	} {
+		t.Run("stdout "+args, func(t *testing.T) {
+			got := finish(t, program(t, "idle", append(slices.Clone(base), strings.Fields(args)...)...))
+			if d := cmp.Diff(outcome{Stdout: want}, got); d != "" {
+				t.Errorf("(-want +got):\n%s", d)
+			}
+		})
+	}
 	t.Run("file", func(t *testing.T) {
 		cmd := program(t, "idle", append(base, "--output", "out.txt")...)
 		got := finish(t, cmd)

@@ -138,7 +138,7 @@ func (s *fakeSession) Probes() []collectors.Probe {
 }
 
 func (s *fakeSession) Report(w io.Writer, r reportRequest) error {
-	_, err := fmt.Fprintf(w, "report format=%s brief=%t panes=%v some=%t\n", r.Format, r.Brief, r.Panes, s.ticks.Load() > 0)
+	_, err := fmt.Fprintf(w, "report format=%s brief=%t panes=%v some=%t holds=%v\n", r.Format, r.Brief, r.Panes, s.ticks.Load() > 0, s.o.Hold)
 	return err
 }
 

@@ -44,13 +44,18 @@ func newMeasurement(o options) *measurement {
 			on = append(on, collectors.Want{ID: collectors.WakeID})
 		}
 	}
-	if o.Wide {
-		on = append(on, collectors.Want{ID: collectors.WakeID})
+	every := collectors.All(m.kernel, collectors.NewFS(""), off)
+	for _, c := range every {
+		if meta := c.Meta(); o.Wide && meta.OnDemand {
+			on = append(on, collectors.Want{ID: meta.ID})
+		}
 	}
-	m.runner = collectors.NewRunner(collectors.RunnerConfig{
-		Interval:   o.Interval,
-		Collectors: collectors.All(m.kernel, collectors.NewFS(""), off),
-	})
+	for _, p := range panes.All() { // nobody looks while a report measures
+		if slices.Contains(o.Hold, string(p.Info().ID)) {
+			on = append(on, p.Wants(panes.Scope{})...)
+		}
+	}
+	m.runner = collectors.NewRunner(collectors.RunnerConfig{Interval: o.Interval, Collectors: every})
 	m.runner.Want("options", on)
 	rules := triage.All()
 	m.rules = len(rules)

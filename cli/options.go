@@ -31,6 +31,7 @@ type options struct {
 	Keys     map[string][]string
 
 	Wide     bool     // start the probes that wait for somebody to look, too
+	Hold     []string // panes whose probes are held from the start: those of a report
 	Warnings []string // of the configuration, one line each
 }
 

@@ -46,6 +46,12 @@ the panes, of which the named ones. Ctrl+c ends it early with the report of the 
 				return usagef("--for %v is shorter than the interval of %v", span, o.Interval)
 			}
 			request.Panes = args
+			if o.Hold = args; len(args) == 0 {
+				o.Hold = c.parts.panes
+			}
+			if request.Brief && request.Format == "text" {
+				o.Hold = nil // no pane is printed
+			}
 			return c.measure(o, span, output, request)
 		},
 	}

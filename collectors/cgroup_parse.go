@@ -404,10 +404,10 @@ func parseCgroupState(b []byte) (empty, frozen bool) {
 
 // parseStalls reads a pressure file as parsePressure does, with full as the kernel has it: of a
 // cgroup it means something for CPU too.
-func parseStalls(b []byte) (s Stall, err error) {
+func parseStalls(b []byte) (s CgroupStall, err error) {
 	some, full, err := parsePressure(b)
-	return Stall{some, full}, err
+	return CgroupStall{some, full}, err
 }
 
-// Stall is a time in which some, and in which all, of the tasks that could have run waited.
-type Stall struct{ Some, Full time.Duration }
+// CgroupStall is a time in which some, and in which all, of the tasks that could have run waited.
+type CgroupStall struct{ Some, Full time.Duration }

@@ -129,8 +129,9 @@ func FuzzPIDStat(f *testing.F) {
 			return
 		}
 		rec := taskRec{Comm: s.Comm}
-		text := fmt.Sprintf("%d (%s) %c %d 0 0 0 -1 %d 0 0 0 0 %d %d 0 0 20 %d %d 0 %d 0 0\n",
-			s.PID, rec.name(), s.State, s.PPID, s.Flags, s.UTime, s.STime, s.Nice, s.Threads, s.StartTicks)
+		text := fmt.Sprintf("%d (%s) %c %d 0 0 0 -1 %d %d 0 %d 0 %d %d 0 0 %d %d %d 0 %d %d %d 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 %d %d\n",
+			s.PID, rec.name(), s.State, s.PPID, s.Flags, s.MinFlt, s.MajFlt, s.UTime, s.STime, s.Prio, s.Nice, s.Threads, s.StartTicks,
+			s.VSize, s.RSS, s.Policy, s.BlockTicks)
 		if err := parsePIDStat([]byte(text), &again); err != nil || again != s {
 			t.Errorf("parsePIDStat(%q) = %v, printed and parsed again: %v, %v", b, s, again, err)
 		}

@@ -22,9 +22,16 @@ type pidStat struct {
 	Flags      uint64
 	UTime      uint64 // ticks
 	STime      uint64 // ticks
+	MinFlt     uint64
+	MajFlt     uint64
+	Prio       int16
 	Nice       int8
 	Threads    uint32
 	StartTicks uint64 // since boot
+	VSize      uint64 // bytes
+	RSS        uint64 // pages
+	Policy     uint8
+	BlockTicks uint64 // waited for block I/O, all threads; 0 with kernel.task_delayacct off
 }
 
 // Columns of /proc/PID/stat after the name, which is the second; the first column is 1.
@@ -32,11 +39,18 @@ const (
 	colState   = 3
 	colPPID    = 4
 	colFlags   = 9
+	colMinFlt  = 10
+	colMajFlt  = 12
 	colUTime   = 14
 	colSTime   = 15
+	colPrio    = 18
 	colNice    = 19
 	colThreads = 20
 	colStart   = 22
+	colVSize   = 23
+	colRSS     = 24
+	colPolicy  = 41
+	colBlock   = 42
 )
 
 // parsePIDStat reads /proc/PID/stat. The name stands in parentheses, unescaped, and may itself
@@ -53,9 +67,12 @@ func parsePIDStat(b []byte, s *pidStat) error {
 		return fmt.Errorf("column 1: %w", errFormat)
 	}
 	rest, _ := cutLine(b[end+1:])
-	for col := colState; col <= colStart; col++ {
+	for col := colState; col <= colBlock; col++ {
 		var f []byte
 		f, rest = cutField(rest)
+		if len(f) == 0 && col > colRSS { // an old kernel's, or a fixture's
+			break
+		}
 		if ok := s.column(col, f); !ok {
 			return fmt.Errorf("column %d: %w", col, errFormat)
 		}
@@ -65,6 +82,9 @@ func parsePIDStat(b []byte, s *pidStat) error {
 }
 
 func (s *pidStat) column(col int, f []byte) (ok bool) {
+	if len(f) == 0 {
+		return false
+	}
 	var n uint64
 	switch col {
 	case colState:
@@ -78,10 +98,19 @@ func (s *pidStat) column(col int, f []byte) (ok bool) {
 		return ok && s.PPID >= 0
 	case colFlags:
 		s.Flags, ok = parseUint(f)
+	case colMinFlt:
+		s.MinFlt, ok = parseUint(f)
+	case colMajFlt:
+		s.MajFlt, ok = parseUint(f)
 	case colUTime:
 		s.UTime, ok = parseUint(f)
 	case colSTime:
 		s.STime, ok = parseUint(f)
+	case colPrio:
+		var v int32
+		v, ok = parseInt(f)
+		s.Prio = int16(v)
+		return ok && v >= -200 && v < 200
 	case colNice:
 		var v int32
 		v, ok = parseInt(f)
@@ -93,6 +122,19 @@ func (s *pidStat) column(col int, f []byte) (ok bool) {
 		return ok && n < 1<<31
 	case colStart:
 		s.StartTicks, ok = parseUint(f)
+	case colVSize:
+		s.VSize, ok = parseUint(f)
+	case colRSS:
+		if f[0] == '-' { // the kernel's sum of counters that lag
+			return true
+		}
+		s.RSS, ok = parseUint(f)
+	case colPolicy:
+		n, ok = parseUint(f)
+		s.Policy = uint8(n)
+		return ok && n < 256
+	case colBlock:
+		s.BlockTicks, ok = parseUint(f)
 	default:
 		return len(f) > 0
 	}

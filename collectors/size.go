@@ -21,10 +21,37 @@ func (s *Snapshot) Size() int {
 		n += allocSize(unsafe.Sizeof(*s.Wake))
 	}
 	if s.Tasks != nil {
-		n += allocSize(unsafe.Sizeof(*s.Tasks)) + sliceSize(s.Tasks.Rows)
+		n += s.Tasks.size()
+	}
+	if s.Log != nil {
+		n += s.Log.size()
+	}
+	if s.SoftIRQ != nil {
+		n += s.SoftIRQ.size()
+	}
+	if s.IRQ != nil {
+		n += s.IRQ.size()
+	}
+	if s.Stalls != nil {
+		n += s.Stalls.size()
+	}
+	if s.Waits != nil {
+		n += s.Waits.size()
+	}
+	if s.TCP != nil {
+		n += s.TCP.size()
+	}
+	if s.Sockets != nil {
+		n += s.Sockets.size()
 	}
 	if s.Self != nil {
 		n += allocSize(unsafe.Sizeof(*s.Self))
+	}
+	if s.Memory != nil {
+		n += s.Memory.size()
+	}
+	if s.Slab != nil {
+		n += s.Slab.size()
 	}
 	if s.Disk != nil {
 		n += allocSize(unsafe.Sizeof(*s.Disk)) + s.Disk.size()
@@ -61,22 +88,27 @@ func (s *Snapshot) probesSize() int {
 
 // Size is what a process's identity holds in memory, in bytes.
 func (p *ProcInfo) Size() int {
-	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.Bytes())))
+	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.s))) + allocSize(uintptr(len(p.Args.s)))
 }
 
-// WithoutRows returns s, or a copy of s whose samples of tasks, disks and cgroups have lost their rows.
+// WithoutRows returns s, or a copy of s whose samples of tasks, disks, cgroups and slab caches have lost
+// their rows.
 func (s *Snapshot) WithoutRows() *Snapshot {
-	tasks := s.Tasks != nil && s.Tasks.Rows != nil
+	tasks := s.Tasks != nil && (s.Tasks.Rows != nil || s.Tasks.Key != nil || s.Tasks.Gone != nil || s.Tasks.Busy != nil)
 	disk := s.Disk != nil && s.Disk.Rows != nil
+	slab := s.Slab != nil && s.Slab.Caches != nil
 	cgroups := s.Cgroups != nil && s.Cgroups.Rows != nil
-	if !tasks && !disk && !cgroups {
+	if !tasks && !disk && !slab && !cgroups {
 		return s
 	}
 	c := *s
 	if tasks {
 		t := *s.Tasks
-		t.Rows = nil
+		t.Rows, t.Key, t.Gone, t.Busy = nil, nil, nil, nil
 		c.Tasks = &t
+	}
+	if slab {
+		c.Slab = s.Slab.withoutRows()
 	}
 	if disk {
 		d := *s.Disk

@@ -29,6 +29,15 @@ type Snapshot struct {
 	Self        *Self
 	Disk        *Disk
 	FileSystems *FileSystems
+	Memory      *Memory
+	Slab        *Slab
+	Stalls      *Stalls
+	Waits       *Waits
+	Log         *Log
+	IRQ         *IRQ
+	SoftIRQ     *SoftIRQ
+	TCP         *TCP
+	Sockets     *Sockets
 	Cgroups     *Cgroups
 }
 

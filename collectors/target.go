@@ -19,6 +19,7 @@ const (
 	PeerTarget
 	NamedTarget // an interface, a slab cache, a path
 	CPUTarget
+	SocketTarget // a TCP socket, by its cookie
 )
 
 // Target is what a view can be narrowed to. It is comparable; the zero Target is the whole host.
@@ -29,6 +30,7 @@ type Target struct {
 	Dev     uint32
 	Addr    netip.AddrPort
 	CPU     int32
+	Cookie  uint64 // of a socket
 	Name    string
 }
 

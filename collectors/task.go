@@ -16,66 +16,62 @@ import (
 // TasksID is the collector of every process.
 const TasksID ID = "tasks"
 
-// ProcInfo is the part of a process that rarely changes. It is interned: samples that show the
-// same process share it, and it is never written after it is published.
-type ProcInfo struct {
-	Process
-	PID    int32 // equals TGID
-	PPID   int32
-	UID    uint32
-	Comm   Raw
-	Kernel bool // a kernel thread
-	Nice   int8
-}
-
-// TaskRow is one process over the span. Times are sums over its threads, where Tasks.Source is
-// "iter/task". From "/proc", Run has the threads' sum in steps of 10 ms (exact for a process of one thread),
-// Wait is the leader's alone, and switches are not counted.
-type TaskRow struct {
-	*ProcInfo
-	Run                    time.Duration // on a CPU (se.sum_exec_runtime)
-	Wait                   time.Duration // runnable and not running (sched_info.run_delay)
-	LeadWait               time.Duration // the leader's share of Wait: pidstat's %wait
-	Voluntary, Involuntary uint64        // context switches
-	Threads                uint32
-	State                  byte   // of the leader: R S D T t Z X I
-	Blocked                uint16 // threads in D, the leader included
-}
-
 // Tasks is one scan of all tasks. In the first one, and after a change of Source, rows hold no
-// times: processes in D only.
+// times.
 type Tasks struct {
 	Span
-	Rows []TaskRow // processes that ran, waited or are in D; unordered
+	// Rows are the processes that ran, waited, are in D, or changed in what else a row or a ProcInfo
+	// says; unordered. A process without a row is as its last one says, or Key.
+	Rows []TaskRow
+	// Key is every process there was at the end of the span, ascending by TGID; nil in most samples.
+	// Whoever wants all processes takes the newest Key and the Rows and Gone since.
+	Key  []TaskState
+	Gone []Process // processes that ended since the last scan
+
+	Busy         []ThreadRow // threads, while somebody wants them: the busiest MaxThreads, busiest first
+	BusyUnlisted int         // threads that moved as well
 
 	Processes, Threads       int    // all of them
 	Running, Uninterruptible int    // threads in R (ourselves included) and D; from "/proc" leaders only
 	Zombies                  int    // processes
+	KernelThreads            int    // of Processes
 	Source                   string // "iter/task" or "/proc"
 }
 
 func (t *Tasks) put(s *Snapshot) { s.Tasks = t }
 
+// keyEvery is how many scans pass between two samples with a Key.
+const keyEvery = 60
+
 // taskRec is what a scan finds out about one thread; what is cumulative counts from its start. A
 // scanner that sees processes as a whole gives one record for each, as the leader's.
 type taskRec struct {
 	PID, TGID, PPID int32
-	Start           uint64 // of the process, ns since boot
-	Run, Wait       uint64 // ns; see TaskRow
-	Vol, Invol      uint64
-	// DeadRun, DeadVol and DeadInvol are what the process's dead threads had counted
-	// (signal->sum_sched_runtime, nvcsw, nivcsw). They stand in the leader's record, and are 0
-	// where Run, Vol and Invol have them already, or they are not known.
-	DeadRun, DeadVol, DeadInvol uint64
+	Start           uint64     // of the process, ns since boot
+	taskCounts                 // its own
+	Dead            taskCounts // what the process's dead threads had counted, in the leader's record; see gone
+	Wait            uint64     // ns; see TaskRow
+	Delay           uint64     // ns
+
+	RSS, Swap, VSZ uint64 // pages, of the process
+	Cgroup         uint64
+	NetNS          uint32
+	ExecID         uint32 // changes with each exec, where it is known
 
 	UID     uint32
 	Threads uint32 // that this record stands for
 	Nice    int8
+	Prio    int16
+	Policy  uint8
 	State   byte
 	Kernel  bool
+	Lacks   Lack
 	Comm    [commLen]byte // NUL-terminated
 
-	info *ProcInfo // of a leader that had a row; deriveTasks hands it on
+	// Of leaders, handed on from scan to scan by deriveTasks.
+	info *ProcInfo
+	told TaskState // what the last row or Key said
+	sys  uint64    // ns of the process's run time that were the kernel's, as far as told
 }
 
 // name is the bytes of Comm.
@@ -105,25 +101,29 @@ type taskCollector struct {
 	scanners []taskScanner // best first
 	use      int           // index of the one in use; len(scanners) if none works
 	refused  error         // why a better one is not
+	book     *nameBook
 
 	prev, cur []taskRec
 	boot      uint64 // ns since boot when prev was read
 	begun     bool   // prev is set
+	scans     int    // since the baseline
 	last      time.Duration
 	err       error // of the last Collect
+	threads   threadWant
 }
 
 // NewTasks returns the collector of Tasks. It uses the first of better that opens, and turns to the
 // next when one fails; the last of all is a scan of /proc.
 func NewTasks(fs FS, better ...taskScanner) Collector {
 	scanners := append(slices.Clone(better), newProcScanner(fs))
-	return &taskCollector{scanners: scanners, use: len(scanners)}
+	return &taskCollector{scanners: scanners, use: len(scanners), book: newNameBook(fs)}
 }
 
 func (c *taskCollector) Meta() Meta { return Meta{ID: TasksID} }
 
 func (c *taskCollector) Start(ctx context.Context) error {
 	c.refused, c.err = nil, nil
+	c.book.start()
 	return c.open(ctx, 0)
 }
 
@@ -169,16 +169,39 @@ func (c *taskCollector) Collect(ctx context.Context, now time.Duration) (Sample,
 	return nil, errors.New("no way to read tasks")
 }
 
+// ThreadsTarget is the Target of a Want for the threads of all processes; a ProcessTarget is one for those
+// of one process, the idle ones too.
+func ThreadsTarget() Target { return Target{Kind: NamedTarget, Name: "threads"} }
+
+// Narrow implements Narrower: it says which threads the samples list. Processes are listed anyway.
+func (c *taskCollector) Narrow(targets []Target) error {
+	c.threads = threadWant{}
+	for _, t := range targets {
+		switch {
+		case t == ThreadsTarget():
+			c.threads.all = true
+		case t.Kind == ProcessTarget:
+			c.threads.processes = append(c.threads.processes, t.Process)
+		}
+	}
+	return nil
+}
+
 func (c *taskCollector) derive(boot uint64, now time.Duration) *Tasks {
 	c.err = nil
 	if !c.begun {
-		c.prev, c.last = nil, now
+		c.prev, c.last, c.scans = nil, now, 0
 	}
 	sortByPID(c.cur)
-	t := deriveTasks(c.prev, c.cur, c.boot, Span{c.last, now})
+	c.book.take()
+	t := deriveTasks(c.prev, c.cur, scanOptions{
+		prevBoot: c.boot, span: Span{c.last, now}, key: c.scans%keyEvery == 0, names: c.book, threads: c.threads,
+	})
 	t.Source = c.scanners[c.use].Source()
+	c.book.read(c.cur, t)
 	c.prev, c.cur = c.cur, c.prev
 	c.boot, c.last, c.begun = boot, now, true
+	c.scans++
 	return t
 }
 
@@ -211,6 +234,8 @@ func (c *taskCollector) Probes() []Probe {
 	case c.refused != nil:
 		p.State = Degraded
 		p.explain(c.refused)
+	case c.book.trouble() != "":
+		p.State, p.Reason = Degraded, c.book.trouble()
 	}
 	return []Probe{p}
 }
@@ -224,6 +249,7 @@ func (p *Probe) explain(err error) {
 }
 
 func (c *taskCollector) Close() error {
+	c.book.stop()
 	var errs []error
 	for _, s := range c.scanners {
 		errs = append(errs, s.Close())

@@ -16,7 +16,9 @@ const ms = uint64(time.Millisecond)
 
 // rec is a thread of process tgid that started at 1 s, with ms of run time and of wait.
 func rec(pid, tgid int32, run, wait uint64) taskRec {
-	return taskRec{PID: pid, TGID: tgid, Start: 1000 * ms, Run: run * ms, Wait: wait * ms, Threads: 1, State: 'S', Comm: comm("x")}
+	return taskRec{
+		PID: pid, TGID: tgid, Start: 1000 * ms, taskCounts: taskCounts{Run: run * ms}, Wait: wait * ms, Threads: 1, State: 'S', Comm: comm("x"),
+	}
 }
 
 func (r taskRec) with(change func(*taskRec)) taskRec {
@@ -32,7 +34,7 @@ func TestDeriveTasks(t *testing.T) {
 		Threads                     uint32
 	}
 	dead := func(run, vol, invol uint64) func(*taskRec) {
-		return func(r *taskRec) { r.DeadRun, r.DeadVol, r.DeadInvol = run*ms, vol, invol }
+		return func(r *taskRec) { r.Dead.Run, r.Dead.Vol, r.Dead.Invol = run*ms, vol, invol }
 	}
 	switched := func(vol, invol uint64) func(*taskRec) {
 		return func(r *taskRec) { r.Vol, r.Invol = vol, invol }
@@ -56,7 +58,10 @@ func TestDeriveTasks(t *testing.T) {
 		"exit of the last":        {[]taskRec{rec(5, 5, 7, 3), rec(9, 9, 1, 1)}, []taskRec{rec(5, 5, 7, 3)}, nil},
 		"new":                     {[]taskRec{rec(5, 5, 7, 3)}, []taskRec{rec(5, 5, 7, 3), rec(6, 6, 4, 1).with(startedAt(10001))}, []moved{{6, 4, 1, 1, 0, 0, 1}}},
 		"new within a tick":       {[]taskRec{}, []taskRec{rec(6, 6, 4, 1).with(startedAt(9991))}, []moved{{6, 4, 1, 1, 0, 0, 1}}},
-		"old, but missed before":  {[]taskRec{}, []taskRec{rec(6, 6, 4000, 1).with(startedAt(9900))}, nil},
+		"old, but missed before":  {[]taskRec{}, []taskRec{rec(6, 6, 4000, 1).with(startedAt(9900))}, []moved{{6, 0, 0, 0, 0, 0, 1}}},
+		"stopped, and did not run": {[]taskRec{rec(5, 5, 7, 3)}, []taskRec{rec(5, 5, 7, 3).with(func(r *taskRec) { r.State = 'T' })}, []moved{{5, 0, 0, 0, 0, 0, 1}}},
+		"its memory was taken":     {[]taskRec{rec(5, 5, 7, 3).with(func(r *taskRec) { r.RSS = 9000 })}, []taskRec{rec(5, 5, 7, 3).with(func(r *taskRec) { r.RSS = 100 })}, []moved{{5, 0, 0, 0, 0, 0, 1}}},
+		"a little of its memory was taken": {[]taskRec{rec(5, 5, 7, 3).with(func(r *taskRec) { r.RSS = 9000 })}, []taskRec{rec(5, 5, 7, 3).with(func(r *taskRec) { r.RSS = 8990 })}, nil},
 		"PID reused":              {[]taskRec{rec(5, 5, 7, 3)}, []taskRec{rec(5, 5, 2, 1).with(startedAt(10500))}, []moved{{5, 2, 1, 1, 0, 0, 1}}},
 		"PID reused by a thread":  {[]taskRec{rec(5, 5, 1, 0), rec(7, 7, 50, 50)}, []taskRec{rec(5, 5, 1, 0), rec(7, 5, 2, 3)}, []moved{{5, 2, 3, 0, 0, 0, 2}}},
 		"counters reset":          {[]taskRec{rec(5, 5, 700, 300).with(switched(9, 9))}, []taskRec{rec(5, 5, 1, 1)}, nil},
@@ -109,7 +114,7 @@ func TestDeriveTasks(t *testing.T) {
 		"the dead share is seen before the thread goes": {
 			[]taskRec{rec(5, 5, 7, 3).with(dead(5, 0, 0)), rec(6, 5, 50, 0)},
 			[]taskRec{rec(5, 5, 7, 3).with(dead(5, 0, 0))},
-			nil,
+			[]moved{{5, 0, 0, 0, 0, 0, 1}}, // it has a thread less
 		},
 		"a thread whose leader was missed": {
 			[]taskRec{rec(5, 5, 7, 3), rec(6, 5, 1, 1)},
@@ -120,13 +125,16 @@ func TestDeriveTasks(t *testing.T) {
 	span := Span{From: 3 * time.Second, To: 4 * time.Second}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			got := deriveTasks(tt.prev, tt.cur, 10_000*ms, span)
+			if tt.prev != nil {
+				deriveTasks(nil, tt.prev, scanOptions{key: true})
+			}
+			got := deriveTasks(tt.prev, tt.cur, scanOptions{prevBoot: 10_000 * ms, span: span})
 			var rows []moved
 			for _, r := range got.Rows {
 				rows = append(rows, moved{
-					r.TGID, uint64(r.Run) / ms, uint64(r.Wait) / ms, uint64(r.LeadWait) / ms, r.Voluntary, r.Involuntary, r.Threads,
+					r.TGID, uint64(r.Run) / ms, uint64(r.Wait) / ms, uint64(r.LeadWait) / 1000, uint64(r.Voluntary), uint64(r.Involuntary), r.Threads,
 				})
-				if r.Run < 0 || r.Wait < 0 || r.LeadWait > r.Wait {
+				if r.Run < 0 || r.Wait < 0 || r.LeadWait.Duration() > r.Wait || r.Sys.Duration() > r.Run {
 					t.Errorf("row %+v", r)
 				}
 			}
@@ -152,7 +160,7 @@ func TestDeriveTasksCounts(t *testing.T) {
 		state(8, 8, 'Z').with(func(r *taskRec) { r.Threads = 3 }), // the same, seen from /proc
 		state(9, 9, 'D'),
 		state(10, 10, 'I'),
-	}, 0, Span{})
+	}, scanOptions{})
 	if len(got.Rows) != 2 || got.Rows[0].TGID != 2 || got.Rows[0].Blocked != 1 || got.Rows[1].TGID != 9 || got.Rows[1].State != 'D' {
 		t.Errorf("rows = %+v, want processes 2 and 9, with one thread in D each", got.Rows)
 	}
@@ -174,7 +182,7 @@ func TestProcInfoIsShared(t *testing.T) {
 		if change != nil {
 			change(&cur[0])
 		}
-		rows := deriveTasks(prev, cur, 0, Span{}).Rows
+		rows := deriveTasks(prev, cur, scanOptions{key: prev == nil}).Rows
 		prev = cur
 		if len(rows) == 0 {
 			return nil
@@ -348,6 +356,6 @@ func BenchmarkDeriveTasks(b *testing.B) {
 	}
 	b.ReportAllocs()
 	for b.Loop() {
-		deriveTasks(prev, cur, 0, Span{})
+		deriveTasks(prev, cur, scanOptions{})
 	}
 }

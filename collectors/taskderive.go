@@ -3,7 +3,9 @@
 package collectors
 
 import (
+	"cmp"
 	"math"
+	"slices"
 	"sort"
 	"time"
 )
@@ -11,12 +13,33 @@ import (
 // procDelta is what the threads of one process did over the span. It stands at the index of the
 // process's leader.
 type procDelta struct {
-	// Signed: what a thread had counted leaves with it and comes back in the dead share.
-	run, vol, invol int64
+	// did may be negative for a while: what a thread had counted leaves with it and comes back in
+	// the dead share.
+	did   taskCounts
+	total taskCounts // since the process began, as far as run time goes
 
 	wait, lead uint64
+	delay      uint64
 	threads    uint32
 	blocked    uint32
+	known      bool // there is something to subtract from
+}
+
+// scanOptions is what a derivation depends on besides the two scans.
+type scanOptions struct {
+	prevBoot uint64 // ns since boot when the previous scan was made
+	span     Span
+	key      bool      // list every process
+	names    *nameBook // nil: users, cgroups and command lines stay empty
+	threads  threadWant
+}
+
+// derivation is one call of deriveTasks.
+type derivation struct {
+	scanOptions
+	prev, cur []taskRec
+	deltas    []procDelta
+	out       *Tasks
 }
 
 // deriveTasks subtracts two scans, both ascending by PID; prev is nil for the first. A thread is
@@ -24,58 +47,76 @@ type procDelta struct {
 // seen is its delta only if it started after the previous scan, at prevBoot nanoseconds since boot:
 // an old one that a scan missed must not seem to do its life's work at once.
 //
-// A process's run time and switches are exact over the death of threads where the scanner gives
-// what the dead had counted, as the kernel keeps it. Nobody keeps their wait: what a thread waited
-// between the last scan and its death is lost. Nothing is ever negative.
+// What a process counts, but for its waits, is exact over the death of threads where the scanner
+// gives what the dead had counted, as the kernel keeps it. Nobody keeps their wait: what a thread
+// waited between the last scan and its death is lost. Nothing is ever negative.
 //
-// Leaders in cur that have a row, or had one, are given their ProcInfo for the next call.
-func deriveTasks(prev, cur []taskRec, prevBoot uint64, span Span) *Tasks {
-	t := &Tasks{Span: span}
-	deltas := make([]procDelta, len(cur))
+// Leaders in cur are given their ProcInfo, and what was told of them, for the next call.
+func deriveTasks(prev, cur []taskRec, o scanOptions) *Tasks {
+	d := derivation{scanOptions: o, prev: prev, cur: cur, deltas: make([]procDelta, len(cur)), out: &Tasks{Span: o.span}}
 	j := 0
 	for i := range cur {
 		r := &cur[i]
 		for ; j < len(prev) && prev[j].PID < r.PID; j++ {
-			gone(cur, deltas, &prev[j])
+			d.gone(&prev[j])
 		}
 		var was *taskRec
 		if j < len(prev) && prev[j].PID == r.PID {
 			if prev[j].TGID == r.TGID && prev[j].Start == r.Start {
 				was = &prev[j]
 			} else {
-				gone(cur, deltas, &prev[j])
+				d.gone(&prev[j])
 			}
 			j++
 		}
-		l := i
-		if r.PID != r.TGID {
-			l = leader(cur, r.TGID, r.Start)
-		}
-		if l < 0 {
-			continue // its leader went while we looked: the process ends
-		}
-		switch {
-		case was != nil:
-			deltas[l].add(was, r)
-		case prev != nil && (r.Start+tickNs >= prevBoot || leader(prev, r.TGID, r.Start) >= 0):
-			// New: the process (whose start may be known to a tick only), or the thread in it.
-			deltas[l].add(&taskRec{}, r)
-		}
-		deltas[l].threads += r.Threads
-		t.count(r, &deltas[l])
-		if was != nil && l == i {
-			r.info = was.info
-		}
+		d.thread(i, was)
 	}
 	for ; j < len(prev); j++ {
-		gone(cur, deltas, &prev[j])
+		d.gone(&prev[j])
 	}
 	for i := range cur {
 		if r := &cur[i]; r.PID == r.TGID {
-			t.process(r, &deltas[i])
+			d.process(r, &d.deltas[i])
 		}
 	}
-	return t
+	d.busiest()
+	return d.out
+}
+
+// thread adds what one thread did since was to its process. A thread whose leader was missed is left
+// out: the process ends.
+func (d *derivation) thread(i int, was *taskRec) {
+	r, l := &d.cur[i], i
+	if r.PID != r.TGID {
+		l = leader(d.cur, r.TGID, r.Start)
+	}
+	if l < 0 {
+		return
+	}
+	p := &d.deltas[l]
+	if was == nil && d.prev != nil && (r.Start+tickNs >= d.prevBoot || leader(d.prev, r.TGID, r.Start) >= 0) {
+		was = &taskRec{PID: r.PID, TGID: r.TGID} // new: the process (whose start may be known to a tick only), or the thread in it
+	}
+	if was != nil {
+		p.add(was, r)
+		p.known = p.known || l == i
+		if l == i {
+			r.info, r.told, r.sys = was.info, was.told, was.sys
+		}
+		d.wanted(was, r)
+	}
+	p.total.Run += r.Run + r.Dead.Run
+	p.total.User += r.User + r.Dead.User
+	p.total.Sys += r.Sys + r.Dead.Sys
+	p.threads += r.Threads
+	d.out.Threads += int(r.Threads)
+	switch r.State {
+	case 'R':
+		d.out.Running++
+	case 'D':
+		d.out.Uninterruptible++
+		p.blocked++
+	}
 }
 
 // leader is the index of the leader of a process, -1 if it is not there.
@@ -88,68 +129,153 @@ func leader(recs []taskRec, tgid int32, start uint64) int {
 }
 
 // add counts what one thread did since was.
-func (d *procDelta) add(was, r *taskRec) {
-	d.run += int64(r.Run-was.Run) + int64(r.DeadRun-was.DeadRun)
-	d.vol += int64(r.Vol-was.Vol) + int64(r.DeadVol-was.DeadVol)
-	d.invol += int64(r.Invol-was.Invol) + int64(r.DeadInvol-was.DeadInvol)
+func (p *procDelta) add(was, r *taskRec) {
+	p.did.plus(&r.taskCounts)
+	p.did.minus(&was.taskCounts)
+	p.did.plus(&r.Dead)
+	p.did.minus(&was.Dead)
+	if (was.Lacks|r.Lacks)&LackIO != 0 { // closed to us before, or now: a life's bytes are not of this second
+		p.did.Read, p.did.Write, p.did.CancelledW = 0, 0, 0
+	}
+	p.delay += since(was.Delay, r.Delay)
 	wait := since(was.Wait, r.Wait)
-	d.wait += wait
+	p.wait += wait
 	if r.PID == r.TGID {
-		d.lead = wait
+		p.lead = wait
 	}
 }
 
 // gone takes back what a thread that is no longer there had counted: it is in the dead share now,
 // if its process is still there and the scanner gives one.
-func gone(cur []taskRec, deltas []procDelta, was *taskRec) {
-	l := leader(cur, was.TGID, was.Start)
-	if l < 0 || cur[l].DeadRun == 0 {
-		return
+func (d *derivation) gone(was *taskRec) {
+	l := leader(d.cur, was.TGID, was.Start)
+	if l >= 0 && d.cur[l].Dead.Run > 0 {
+		d.deltas[l].did.minus(&was.taskCounts)
 	}
-	deltas[l].run -= int64(was.Run)
-	deltas[l].vol -= int64(was.Vol)
-	deltas[l].invol -= int64(was.Invol)
-}
-
-// count adds a thread to the totals.
-func (t *Tasks) count(r *taskRec, d *procDelta) {
-	t.Threads += int(r.Threads)
-	switch r.State {
-	case 'R':
-		t.Running++
-	case 'D':
-		t.Uninterruptible++
-		d.blocked++
+	if l < 0 && was.PID == was.TGID {
+		d.out.Gone = append(d.out.Gone, Process{was.TGID, was.Start})
 	}
 }
 
-// process adds a process to the totals, and a row if it ran, waited or is in D.
-func (t *Tasks) process(r *taskRec, d *procDelta) {
+// process adds a process to the totals, and a row if there is something new about it.
+func (d *derivation) process(r *taskRec, p *procDelta) {
+	t := d.out
 	t.Processes++
-	if r.State == 'Z' && d.threads <= 1 { // else the leader is dead and other threads live on
+	if r.Kernel {
+		t.KernelThreads++
+	}
+	if r.State == 'Z' && p.threads <= 1 { // else the leader is dead and other threads live on
 		t.Zombies++
 	}
-	if d.run <= 0 && d.wait == 0 && d.blocked == 0 {
+	sys := p.total.inKernel()
+	run := gained(p.did.Run)
+	inKernel := min(since(r.sys, sys), run)
+	if !p.known {
+		inKernel = 0
+	}
+	r.sys = max(r.sys, sys)
+
+	first := r.info == nil
+	info := d.names.describe(r)
+	changed := info != r.info && !first || first && d.prev != nil
+	r.info = info
+	now := TaskState{
+		ProcInfo: info, Time: time.Duration(min(p.total.Run, math.MaxInt64)),
+		RSS: pages32(r.RSS), Swap: pages32(r.Swap), VSZ: r.VSZ,
+		Threads: p.threads, Blocked: uint16(min(p.blocked, math.MaxUint16)), State: r.State, Lacks: r.Lacks,
+	}
+	moved := run > 0 || p.wait > 0 || p.blocked > 0 || gained(p.did.Read) > 0 || gained(p.did.Write) > 0
+	if d.key {
+		t.Key = append(t.Key, now)
+	}
+	if moved || changed || d.prev != nil && !d.key && differs(&r.told, &now) {
+		row := TaskRow{
+			ProcInfo: info, Run: time.Duration(run), Wait: time.Duration(min(p.wait, math.MaxInt64)),
+			Sys: micros(inKernel), LeadWait: micros(p.lead),
+			Voluntary: gained32(p.did.Vol), Involuntary: gained32(p.did.Invol), MinFlt: gained32(p.did.MinFlt),
+			RSS: now.RSS, Threads: now.Threads, Blocked: now.Blocked, State: now.State, Lacks: now.Lacks,
+		}
+		row.More = more(r, p, now)
+		t.Rows = append(t.Rows, row)
+		r.told = now
+	} else if d.key {
+		r.told = now
+	}
+}
+
+// more is what few processes have; nil for the rest.
+func more(r *taskRec, p *procDelta, now TaskState) *TaskMore {
+	m := TaskMore{
+		MajFlt: gained32(p.did.MajFlt), Swap: now.Swap, Read: gained(p.did.Read), Write: gained(p.did.Write), Cancelled: gained(p.did.CancelledW),
+		BlockDelay: time.Duration(min(p.delay, math.MaxInt64)),
+	}
+	if now.VSZ != r.told.VSZ {
+		m.VSZ = now.VSZ
+	}
+	if m == (TaskMore{}) {
+		return nil
+	}
+	return &m
+}
+
+// differs says whether a process that did nothing changed nevertheless: a signal stopped it, or its
+// memory was taken.
+func differs(told, now *TaskState) bool {
+	const least = 256 // pages
+	lost := uint32(0)
+	if now.RSS != told.RSS {
+		lost = max(now.RSS, told.RSS) - min(now.RSS, told.RSS)
+	}
+	return now.State != told.State || now.Threads != told.Threads || now.Blocked != told.Blocked || lost >= least
+}
+
+func pages32(n uint64) uint32 { return uint32(min(n, math.MaxUint32)) }
+
+// threadWant is which threads a sample lists.
+type threadWant struct {
+	all       bool
+	processes []Process
+}
+
+// wanted lists a thread if somebody looks at it.
+func (d *derivation) wanted(was, r *taskRec) {
+	if !d.threads.all && len(d.threads.processes) == 0 {
 		return
 	}
-	if !r.sameInfo() {
-		r.info = &ProcInfo{
-			Process: Process{TGID: r.TGID, Start: r.Start},
-			PID:     r.TGID, PPID: r.PPID, UID: r.UID, Comm: RawString(string(r.name())), Kernel: r.Kernel, Nice: r.Nice,
-		}
+	id := Process{r.TGID, r.Start}
+	of := slices.Contains(d.threads.processes, id)
+	did := r.taskCounts
+	did.minus(&was.taskCounts)
+	wait := since(was.Wait, r.Wait)
+	if !of && (!d.threads.all || gained(did.Run) == 0 && wait == 0 && r.State != 'D') {
+		return
 	}
-	t.Rows = append(t.Rows, TaskRow{
-		ProcInfo: r.info,
-		Run:      time.Duration(max(d.run, 0)),
-		Wait:     time.Duration(min(d.wait, math.MaxInt64)), LeadWait: time.Duration(min(d.lead, math.MaxInt64)),
-		Voluntary: uint64(max(d.vol, 0)), Involuntary: uint64(max(d.invol, 0)),
-		Threads: d.threads, State: r.State, Blocked: uint16(min(d.blocked, math.MaxUint16)),
+	run := gained(did.Run)
+	d.out.Busy = append(d.out.Busy, ThreadRow{
+		ProcInfo: &ProcInfo{Process: id}, // until the leader's is known
+		TID:      r.PID, State: r.State, Prio: r.Prio, Comm: RawString(string(r.name())),
+		Run: time.Duration(run), Wait: time.Duration(min(wait, math.MaxInt64)),
+		Sys:       micros(min(since(was.inKernel(), r.inKernel()), run)),
+		Voluntary: gained32(did.Vol), Involuntary: gained32(did.Invol), MinFlt: gained32(did.MinFlt), MajFlt: gained32(did.MajFlt),
+		Read: gained(did.Read), Write: gained(did.Write),
 	})
 }
 
-// sameInfo says whether the leader's interned ProcInfo still tells the truth: an exec changes the
-// name, the death of the parent PPID, setuid UID, renice Nice.
-func (r *taskRec) sameInfo() bool {
-	i := r.info
-	return i != nil && i.PPID == r.PPID && i.UID == r.UID && i.Nice == r.Nice && i.Comm.s == string(r.name())
+// busiest keeps the threads to list, and gives them the ProcInfo of their processes.
+func (d *derivation) busiest() {
+	rows := d.out.Busy
+	if len(rows) == 0 {
+		return
+	}
+	slices.SortFunc(rows, func(a, b ThreadRow) int {
+		return cmp.Or(cmp.Compare(b.Run+b.Wait, a.Run+a.Wait), cmp.Compare(a.TID, b.TID))
+	})
+	d.out.BusyUnlisted = max(len(rows)-MaxThreads, 0)
+	rows = slices.Clone(rows[:min(len(rows), MaxThreads)])
+	for i := range rows {
+		if l := leader(d.cur, rows[i].TGID, rows[i].Start); l >= 0 {
+			rows[i].ProcInfo = d.cur[l].info
+		}
+	}
+	d.out.Busy = rows
 }

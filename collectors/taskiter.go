@@ -3,6 +3,7 @@
 package collectors
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 
@@ -45,11 +46,11 @@ func (s *iterScanner) Open(context.Context) error {
 func (s *iterScanner) Scan(_ context.Context, recs []taskRec) ([]taskRec, error) {
 	err := s.r.Read(func(t *bpf.Task) {
 		recs = append(recs, taskRec{
-			PID: t.Pid, TGID: t.Tgid, PPID: t.Ppid,
-			Start: t.Start, Run: t.Run, Wait: t.Wait, Vol: t.Voluntary, Invol: t.Involuntary,
-			DeadRun: t.DeadRun, DeadVol: t.DeadVoluntary, DeadInvol: t.DeadInvoluntary,
-			UID: t.Uid, Threads: 1, Nice: int8(t.StaticPrio - 120), State: stateLetter(t.State, t.ExitState),
-			Kernel: t.Flags&pfKthread != 0,
+			PID: t.Pid, TGID: t.Tgid, PPID: t.Ppid, Start: t.Start,
+			taskCounts: iterCounts(&t.Own), Dead: iterCounts(&t.Dead), Wait: t.Wait, Delay: t.BlkioDelay,
+			RSS: t.Rss, Swap: t.Swap, VSZ: t.Vsz, Cgroup: cmp.Or(t.CgroupV1, t.Cgroup), NetNS: t.Netns, ExecID: t.ExecId,
+			UID: t.Uid, Threads: 1, Nice: int8(t.StaticPrio - 120), Prio: int16(t.Prio - 100), Policy: uint8(t.Policy),
+			State: stateLetter(t.State, t.ExitState), Kernel: t.Flags&pfKthread != 0, Lacks: iterLacks(t.Has),
 		})
 		name := &recs[len(recs)-1].Comm
 		for i, c := range t.Comm {
@@ -58,6 +59,26 @@ func (s *iterScanner) Scan(_ context.Context, recs []taskRec) ([]taskRec, error)
 		s.seen++
 	})
 	return recs, err
+}
+
+func iterCounts(c *bpf.TaskCounts) taskCounts {
+	return taskCounts{
+		Run: c.Run, User: c.Utime, Sys: c.Stime, Vol: c.Voluntary, Invol: c.Involuntary, MinFlt: c.MinFlt, MajFlt: c.MajFlt,
+		Read: c.ReadBytes, Write: c.WriteBytes, CancelledW: c.CancelledBytes,
+	}
+}
+
+func iterLacks(has uint32) (l Lack) {
+	if has&bpf.TaskHasIO == 0 {
+		l |= LackIO
+	}
+	if has&bpf.TaskHasDelay == 0 {
+		l |= LackDelay
+	}
+	if has&bpf.TaskHasRSS == 0 {
+		l |= LackRSS | LackSwap
+	}
+	return l
 }
 
 // stateLetter is the letter of /proc/PID/stat (fs/proc/array.c, task_index_to_char): the lowest

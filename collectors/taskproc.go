@@ -7,6 +7,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"os"
 	"slices"
 	"strconv"
 	"unsafe"
@@ -26,6 +27,7 @@ type procScanner struct {
 	dirent []byte
 	path   []byte
 	buf    []byte
+	page   int
 	known  map[int32]knownProc // the processes of the last scan
 	round  uint32              // counts scans
 	hidden bool                // mounted so that other users' processes do not show
@@ -63,7 +65,7 @@ func (p *procScanner) Open(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening %s: %w", p.fs.root, err)
 	}
-	p.dir = dir
+	p.dir, p.page = dir, os.Getpagesize()
 	p.dirent = make([]byte, 32<<10)
 	p.buf = make([]byte, 4096)
 	p.known = make(map[int32]knownProc)
@@ -173,8 +175,18 @@ func (p *procScanner) stat(pid int32, sched schedStat, due bool, rec *taskRec) (
 	}
 	r := taskRec{
 		PID: pid, TGID: pid, PPID: s.PPID,
-		Start: ticksNs(s.StartTicks), Run: ticksNs(s.UTime) + ticksNs(s.STime), Wait: sched.Wait,
-		UID: rec.UID, Threads: max(s.Threads, 1), Nice: s.Nice, State: s.State, Kernel: s.Flags&pfKthread != 0, Comm: s.Comm,
+		Start: ticksNs(s.StartTicks), Wait: sched.Wait, Delay: ticksNs(s.BlockTicks),
+		RSS: s.RSS, VSZ: s.VSize / uint64(p.page),
+		UID: rec.UID, Threads: max(s.Threads, 1), Nice: s.Nice, Prio: s.Prio, Policy: s.Policy,
+		State: s.State, Kernel: s.Flags&pfKthread != 0, Lacks: LackSwitches | LackSwap, Comm: s.Comm,
+	}
+	r.Run, r.User, r.Sys = ticksNs(s.UTime)+ticksNs(s.STime), ticksNs(s.UTime), ticksNs(s.STime)
+	r.MinFlt, r.MajFlt = s.MinFlt, s.MajFlt
+	if r.Threads > 1 {
+		r.Lacks |= LackThreads
+	}
+	if s.BlockTicks == 0 {
+		r.Lacks |= LackDelay // as good as: 0 is what it says when it is off
 	}
 	// Of a process that has had one thread only, schedstat knows to the nanosecond what stat
 	// gives in ticks, rounded down.
@@ -186,7 +198,30 @@ func (p *procScanner) stat(pid int32, sched schedStat, due bool, rec *taskRec) (
 			return false, tolerate(err)
 		}
 	}
+	if ok, err := p.io(pid, &r); !ok {
+		return false, err
+	}
 	*rec = r
+	return true, nil
+}
+
+// io reads what a process has read and written. Only a process that ran can have: others keep what was
+// known. It is closed to who may not trace the process.
+func (p *procScanner) io(pid int32, r *taskRec) (bool, error) {
+	if r.Kernel {
+		return true, nil // they work for others
+	}
+	b, err := p.read(pid, "/io")
+	if err != nil {
+		r.Lacks |= LackIO
+		err = tolerate(err)
+		return err == nil, err
+	}
+	io, ok := parseTaskIO(b)
+	if !ok {
+		r.Lacks |= LackIO
+	}
+	r.Read, r.Write, r.CancelledW = io.Read, io.Write, io.Cancelled
 	return true, nil
 }
 

@@ -85,11 +85,21 @@ func scan(t testing.TB, p *procScanner) []taskRec {
 
 func TestProcScanFixture(t *testing.T) {
 	got := scan(t, openProc(t, fixture))
+	const lacks = LackSwitches | LackSwap | LackDelay
 	want := []taskRec{
-		{PID: 1, TGID: 1, Start: 310e6, Run: 10560e6, Wait: 10454073, Threads: 12, State: 'S', Comm: comm("systemd")},
-		{PID: 2, TGID: 2, Start: 310e6, Run: 7756062, Wait: 11161816, Threads: 1, State: 'S', Kernel: true, Comm: comm("kthreadd")},
-		{PID: 4, TGID: 4, PPID: 2, Start: 310e6, Threads: 1, Nice: -20, State: 'I', Kernel: true, Comm: comm("kworker/R-rcu_gp")},
-		{PID: 4711, TGID: 4711, PPID: 1, Start: 3219370e6, Run: 80e6, Wait: 1262381, Threads: 3, State: 'S', Comm: comm("\x1b]0;P\n) S 1)")},
+		{
+			PID: 1, TGID: 1, Start: 310e6, Wait: 10454073, Threads: 12, Prio: 20, State: 'S', Lacks: lacks | LackIO | LackThreads,
+			taskCounts: taskCounts{Run: 10560e6, User: 1590e6, Sys: 8970e6, MinFlt: 38272, MajFlt: 69}, RSS: 4779, VSZ: 11799, Comm: comm("systemd"),
+		},
+		{
+			PID: 2, TGID: 2, Start: 310e6, Wait: 11161816, Threads: 1, Prio: 20, State: 'S', Kernel: true, Lacks: lacks,
+			taskCounts: taskCounts{Run: 7756062}, Comm: comm("kthreadd"),
+		},
+		{PID: 4, TGID: 4, PPID: 2, Start: 310e6, Threads: 1, Nice: -20, State: 'I', Kernel: true, Lacks: lacks, Comm: comm("kworker/R-rcu_gp")},
+		{
+			PID: 4711, TGID: 4711, PPID: 1, Start: 3219370e6, Wait: 1262381, Threads: 3, Prio: 20, State: 'S', Lacks: lacks | LackIO | LackThreads,
+			taskCounts: taskCounts{Run: 80e6, User: 60e6, Sys: 20e6, MinFlt: 2936, MajFlt: 4}, RSS: 3459, VSZ: 41060, Comm: comm("\x1b]0;P\n) S 1)"),
+		},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(taskRec{})); diff != "" {
 		t.Errorf("Scan (-want +got):\n%s", diff)
@@ -118,6 +128,7 @@ func (p procTree) process(pid int, state, start, sched string) {
 	dir := strconv.Itoa(pid)
 	p.write(dir+"/stat", dir+" (x) "+state+" 1 7 7 0 -1 0 9 9 9 9 1 1 9 9 20 0 1 0 "+start+" 4096 1 2\n")
 	p.write(dir+"/schedstat", sched)
+	p.write(dir+"/io", "rchar: 99\nwchar: 99\nsyscr: 9\nsyscw: 9\nread_bytes: 8192\nwrite_bytes: 4096\ncancelled_write_bytes: 512\n")
 	p.write(dir+"/status", "Name:\tx\nUid:\t1000\t0\t0\t0\n")
 }
 
@@ -125,7 +136,8 @@ func TestProcScanChanges(t *testing.T) {
 	tree := procTree{t, t.TempDir()}
 	const pid, sched = 100, "30000000 5 1\n"
 	tree.process(pid, "S", "50", sched)
-	first := taskRec{PID: pid, TGID: pid, PPID: 1, UID: 1000, Start: 500e6, Run: 30e6, Wait: 5, Threads: 1, State: 'S', Comm: comm("x")}
+	first := taskRec{PID: pid, TGID: pid, PPID: 1, UID: 1000, Start: 500e6, Wait: 5, Threads: 1, Prio: 20, State: 'S', Lacks: LackSwitches | LackSwap | LackDelay, RSS: 1, VSZ: 1, Comm: comm("x"),
+		taskCounts: taskCounts{Run: 30e6, User: 10e6, Sys: 10e6, MinFlt: 9, MajFlt: 9, Read: 8192, Write: 4096, CancelledW: 512}}
 	with := func(change func(*taskRec)) []taskRec {
 		r := first
 		change(&r)
@@ -142,6 +154,11 @@ func TestProcScanChanges(t *testing.T) {
 		{"woken, but not run yet", func() { tree.process(pid, "R", "50", "31000000 6 2\n") }, with(func(r *taskRec) { r.Run, r.Wait, r.State = 31e6, 6, 'R' })},
 		{"PID reused", func() { tree.process(pid, "S", "60", "1000 7 1\n"); tree.write("100/status", "Uid:\t5\n") }, with(func(r *taskRec) { r.Start, r.Run, r.Wait, r.UID = 600e6, 20e6, 7, 5 })},
 		{"no schedstat", func() { os.Remove(filepath.Join(tree.root, "100/schedstat")) }, with(func(r *taskRec) { r.Start, r.Run, r.Wait, r.UID = 600e6, 20e6, 0, 5 })},
+		{"closed to us", func() { os.Remove(filepath.Join(tree.root, "100/io")) }, with(func(r *taskRec) {
+			r.Start, r.Run, r.Wait, r.UID = 600e6, 20e6, 0, 5
+			r.Read, r.Write, r.CancelledW = 0, 0, 0
+			r.Lacks |= LackIO
+		})},
 		{"cut off by its end", func() { tree.write("100/stat", "100 (x) S 1") }, []taskRec{}},
 		{"gone", func() { os.RemoveAll(filepath.Join(tree.root, "100")) }, []taskRec{}},
 	}

@@ -7,7 +7,12 @@ func All() []Pane {
 	return []Pane{
 		NewOverview(),
 		NewCPU(),
+		NewProcesses(),
+		NewMemory(),
 		NewDisk(),
+		NewTCP(),
+		NewLog(),
+		NewStalls(),
 		NewCgroups(),
 	}
 }

@@ -229,7 +229,7 @@ func fillCgroup(s *story, r *collectors.CgroupRow, x cgroupFixture, l load, wait
 	r.PSI.CPU.Some = time.Duration((1 - math.Exp(-share*waiting)) * seconds * 1e9)
 	r.PSI.CPU.Full = r.PSI.CPU.Some / 3
 	if x.high > 0 {
-		r.PSI.Memory = collectors.Stall{Some: time.Duration(0.31 * seconds * 1e9), Full: time.Duration(0.12 * seconds * 1e9)}
+		r.PSI.Memory = collectors.CgroupStall{Some: time.Duration(0.31 * seconds * 1e9), Full: time.Duration(0.12 * seconds * 1e9)}
 		r.Has |= collectors.HasDetail
 		r.Detail = &collectors.CgroupDetail{Anon: 461 << 20, File: 42 << 20, InactiveFile: 20 << 20, Slab: 6 << 20, Sock: 1 << 20, Refaults: uint64(900 * seconds), MajorFaults: 41}
 	}

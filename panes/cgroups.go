@@ -146,6 +146,9 @@ func cgroupColumns() []cgroupColumn {
 	const a, c, m, d = allResources, cpuResource, memoryResource, ioResource
 	col := func(id, unit string, width, decimals, rank int, cell func(*cgroupSum) Cell, in ...resource) cgroupColumn {
 		x := cgroupColumn{Column: Column{ID: id, Title: id, Unit: unit, Width: width, Decimals: decimals, Rank: rank}}
+		if strings.HasPrefix(unit, "bytes") {
+			x.Form = Bytes
+		}
 		x.cell = func(_ *Cgroups, f Frame, c *cgroupSum) Cell { return explained(f, cell(c)) }
 		for _, r := range in {
 			x.in[r] = true

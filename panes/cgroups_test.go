@@ -49,8 +49,8 @@ func TestCgroupFormulas(t *testing.T) {
 		Periods: 10, Throttled: 4, ThrottledFor: 1500 * time.Millisecond, Memory: 300, Swap: 50, Pids: 12,
 		Events: collectors.CgroupEvents{High: 6, Max: 2, OOMKill: 1},
 		PSI: &collectors.CgroupPSI{
-			CPU:    collectors.Stall{Some: 250 * time.Millisecond, Full: 100 * time.Millisecond},
-			Memory: collectors.Stall{Some: 2 * time.Second}, // more than there is: a late reading
+			CPU:    collectors.CgroupStall{Some: 250 * time.Millisecond, Full: 100 * time.Millisecond},
+			Memory: collectors.CgroupStall{Some: 2 * time.Second}, // more than there is: a late reading
 		},
 		IO: &collectors.CgroupIO{RBytes: 4096, WBytes: 8192, RIOs: 1, WIOs: 3},
 	}

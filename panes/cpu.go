@@ -67,10 +67,11 @@ type CPU struct {
 	selected string // row ID
 	draw     drawing
 	split    split
+	irqs     irqState
 }
 
 // NewCPU returns the pane, its cursor on the line of all CPUs.
-func NewCPU() *CPU { return &CPU{selected: rowAll} }
+func NewCPU() *CPU { return &CPU{selected: rowAll, irqs: newIRQState()} }
 
 // rowAll is the ID of the line of all CPUs; the others are CPU numbers.
 const rowAll = "all"
@@ -82,8 +83,8 @@ func (p *CPU) Info() Info {
 
 // Wants implements Pane: the split by cause needs a probe of its own.
 func (p *CPU) Wants(Scope) []collectors.Want {
-	if p.split != byCause {
-		return nil
+	if p.split != byCause || p.irqs.view != timesView {
+		return p.irqs.wants()
 	}
 	return []collectors.Want{{ID: collectors.WakeID}}
 }
@@ -97,6 +98,9 @@ const (
 
 // Keys implements Pane.
 func (p *CPU) Keys() []keymap.Key {
+	if p.irqs.view != timesView {
+		return p.irqs.keys()
+	}
 	open := keymap.New(keymap.Open, "Enter", "cpu", "enter").In("open the page of the CPU")
 	if p.selected == rowAll {
 		open = open.Off("select a CPU first: this line is all of them")
@@ -104,6 +108,7 @@ func (p *CPU) Keys() []keymap.Key {
 	return []keymap.Key{
 		open,
 		drawKey(p.draw),
+		cpuViewKey(p.irqs.view),
 		keymap.New(keySplit, "i", "split", "i").In("split latency: all, by CPU, by cause (woken or preempted)"),
 		resetKey(),
 		cgroupsKey(),
@@ -122,7 +127,7 @@ func resetKey() keymap.Key {
 func (p *CPU) Update(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case Select:
-		p.selected = msg.Row
+		p.selected, p.irqs.view = msg.Row, timesView
 	case Press:
 		return p.press(msg)
 	}
@@ -130,6 +135,15 @@ func (p *CPU) Update(msg tea.Msg) tea.Cmd {
 }
 
 func (p *CPU) press(msg Press) tea.Cmd {
+	switch msg.ID {
+	case keyCPUView:
+		p.irqs.view = (p.irqs.view + 1) % cpuViews
+		return send(WantMsg{})
+	}
+	if p.irqs.view != timesView {
+		p.irqs.list().press(msg.ID, p.irqs.table(msg.Frame))
+		return nil
+	}
 	switch msg.ID {
 	case keyDraw:
 		p.draw = (p.draw + 1) % drawings
@@ -245,11 +259,13 @@ func cpuTable(f Frame) Table {
 			Fact{ID: "r", Title: "running or runnable", Unit: "tasks", Cell: Number(float64(cpu.Running))},
 			Fact{ID: "b", Title: "blocked on I/O", Unit: "tasks", Cell: Number(float64(cpu.Blocked))},
 		)
+		t.More = append(t.More, vmstatTable(cpu))
 	} else {
 		why, remedy := whyNot(f, collectors.CPUID, "mpstat")
 		t.Notes = append(t.Notes, note("mpstat", why, remedy))
 	}
 	t.Facts = append(t.Facts, psiFact(f, "psi_cpu", "some task waits for a CPU", psiCPU))
+	t.Facts = append(t.Facts, softirqFacts(f)...)
 	h := waitHistogram(f, sched)
 	t.Histograms = append(t.Histograms, h, onCPUHistogram(f, sched))
 	if sched == nil {
@@ -367,6 +383,9 @@ func onCPUHistogram(f Frame, s *schedSum) Histogram {
 
 // Describe implements Describer: why a cell of the selected row is missing.
 func (p *CPU) Describe(f Frame) string {
+	if p.irqs.view != timesView {
+		return p.irqs.describe(f)
+	}
 	t := p.Table(f)
 	for _, r := range t.Rows {
 		if r.ID != p.selected {

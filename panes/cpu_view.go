@@ -26,6 +26,9 @@ func (p *CPU) View(f Frame, c Canvas) string {
 	if c.Width <= 0 || c.Height <= 0 {
 		return ""
 	}
+	if p.irqs.view != timesView {
+		return p.irqs.draw(f, c)
+	}
 	t := p.Table(f)
 	lines := []string{cpuTitle(c, t)}
 	wide := c.Width >= wideWidth && c.Height >= wideHeight
@@ -35,6 +38,9 @@ func (p *CPU) View(f Frame, c Canvas) string {
 		room = max(c.Height-5, 1)
 	case c.Height >= wideHeight:
 		room = max(c.Height/3, 6)
+	}
+	if wide {
+		lines = append(lines, vmstatLines(f, c)...)
 	}
 	table := p.tableLines(f, c, t, room)
 	if wide {

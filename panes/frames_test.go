@@ -67,7 +67,13 @@ func divide(h collectors.Hist, n, i int) collectors.Hist {
 // the second, so that subjects agree with each other.
 func fixtures() []func(*story, load, *collectors.Snapshot) {
 	return []func(*story, load, *collectors.Snapshot){
+		addProcesses,
+		addMemory,
 		addDisk,
+		addTCP,
+		addLog,
+		addStalls,
+		addInterrupts,
 		addCgroups,
 	}
 }

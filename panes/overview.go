@@ -200,11 +200,17 @@ const sparkSamples = 60
 func checklist(f Frame) []line {
 	return []line{
 		uptimeLine(f),
+		dmesgLine(f),
 		vmstatLine(f),
 		mpstatLine(f),
 		runqlatLine(f),
+		pidstatLine(f),
 		iostatLine(f),
+		freeLine(f),
+		tcpLine(f),
+		stallsLine(f),
 		cgroupLine(f),
+		topLine(f),
 	}
 }
 

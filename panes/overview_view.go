@@ -301,6 +301,12 @@ func detail(f Frame, c Canvas, l line, height int) []string {
 		return lines[:min(len(lines), height)]
 	case "runqlat":
 		return runqlatDetail(f, c, height)
+	case "pidstat", "top":
+		return processDetail(f, c, l.id, height)
+	case "free":
+		return freeDetail(f, c, height)
+	case "sar TCP":
+		return tcpDetail(f, c, height)
 	}
 	return uptimeDetail(f, c, l, height)
 }

@@ -99,6 +99,8 @@ type jsonPane struct {
 	Badges     map[string]string        `json:"badges"` // by "row/column"
 	Missing    map[string]string        `json:"missing"`
 	Notes      []string                 `json:"notes"`
+	MoreRows   int                      `json:"more_rows,omitempty"` // rows that are left out
+	Tables     map[string]jsonPane      `json:"tables,omitempty"`    // the pane's other tables, by title
 }
 
 type jsonColumn struct {
@@ -218,9 +220,15 @@ func paneJSON(t Table) jsonPane {
 	for _, c := range t.Columns {
 		out.Columns = append(out.Columns, jsonColumn{c.ID, c.Unit})
 	}
-	for _, r := range t.Rows {
-		out.Rows = append(out.Rows, r.Cells)
-		for i, c := range r.Cells {
+	rows := t.Rows[:min(len(t.Rows), jsonRowsMost)]
+	out.MoreRows = len(t.Rows) - len(rows)
+	for _, r := range rows {
+		cells := make([]Cell, len(t.Columns))
+		for i := range cells {
+			cells[i] = r.cell(i)
+		}
+		out.Rows = append(out.Rows, cells)
+		for i, c := range cells {
 			at := r.ID + "/" + t.Columns[i].ID
 			if c.Badge != "" {
 				out.Badges[at] = c.Badge
@@ -257,6 +265,12 @@ func paneJSON(t Table) jsonPane {
 		if h.Badge != "" {
 			out.Badges[h.ID] = h.Badge
 		}
+	}
+	for _, more := range t.More {
+		if out.Tables == nil {
+			out.Tables = map[string]jsonPane{}
+		}
+		out.Tables[more.Title] = paneJSON(more)
 	}
 	return out
 }

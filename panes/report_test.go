@@ -194,6 +194,16 @@ func TestVmstat(t *testing.T) {
 	if got := vmstatOf(c); got != want {
 		t.Errorf("vmstatOf = %+v, want %+v", got, want)
 	}
+	table := vmstatTable(c)
+	numbers := map[string]float64{}
+	for i, col := range table.Columns {
+		numbers[col.ID], _ = table.Rows[0].Cells[i].Num()
+	}
+	if diff := cmp.Diff(map[string]float64{
+		"r": 3, "b": 1, "si": 20, "so": 10, "bi": 32, "bo": 1024, "in": 1500, "cs": 4000, "us": 25, "sy": 10, "id": 50, "wa": 7.5, "st": 2.5, "gu": 5,
+	}, numbers); diff != "" {
+		t.Errorf("vmstatTable (-want +got):\n%s", diff)
+	}
 	first := vmstatOf(&collectors.CPU{Running: 2})
 	if first.r != "2" || first.cs != "-" || first.us != "-" {
 		t.Errorf("the first sample has no rates: %+v", first)

@@ -5,7 +5,6 @@ package panes
 import (
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"bpf60/collectors"
@@ -44,7 +43,19 @@ type Column struct {
 	Left     bool // text: left-aligned
 	Rank     int  // on a narrow screen columns of the highest rank leave first; 0: the last to go
 	Hidden   bool // not on the screen; reports have it
+	Form     Form // how the screen and the text report write its numbers; JSON has them plain
 }
+
+// Form is how numbers are written.
+type Form uint8
+
+// The forms.
+const (
+	Plain   Form = iota
+	KiB          // a size in KiB: 31M, 13.1G
+	Bytes        // a size in bytes
+	CPUTime      // seconds: 12:34.56, 123h45m
+)
 
 // Row is one line. Its ID stays the same from frame to frame, so that a cursor can stay on it.
 type Row struct {
@@ -108,10 +119,19 @@ func (c Cell) Format(decimals int) string {
 }
 
 // fit prints the cell for its column. A number that is too long is shortened, never cut: a cut
-// number is a wrong one. Bytes are written as sizes.
+// number is a wrong one.
 func (c Cell) fit(col Column) string {
-	if c.kind == number && strings.HasPrefix(col.Unit, "bytes") {
-		return widget.Bytes(uint64(max(c.num, 0))) + c.Badge
+	const exact = 1 << 53
+	if c.kind == number && c.num >= 0 && c.num < exact {
+		switch col.Form {
+		case KiB:
+			return widget.Bytes(uint64(c.num*1024)) + c.Badge
+		case Bytes:
+			return widget.Bytes(uint64(c.num)) + c.Badge
+		case CPUTime:
+			return widget.CPUTime(time.Duration(min(c.num, math.MaxInt64/1e9)*1e9)) + c.Badge
+		case Plain:
+		}
 	}
 	s := c.Format(col.Decimals)
 	if c.kind == number && widget.Width(s) > col.Width {

@@ -81,11 +81,37 @@ func states() map[string][]string {
 		"cpu page":        {"2", "j", "j", "enter"},
 		"help":            {"2", "?"},
 
-		"overview iostat": {"1", "row iostat"},
-		"disk":            {"5"},
-		"disk all":        {"5", "a", "G"},
-		"disk files":      {"5", "v"},
-		"disk page":       {"5", "enter"},
+		"overview iostat":   {"1", "row iostat"},
+		"disk":              {"5"},
+		"disk all":          {"5", "a", "G"},
+		"disk files":        {"5", "v"},
+		"disk page":         {"5", "enter"},
+		"processes":         {"3"},
+		"processes tree":    {"3", "K", "t", "j", "j"},
+		"processes by mem":  {"3", "M"},
+		"processes threads": {"3", "H"},
+		"process page":      {"3", "enter"},
+
+		"overview free":  {"1", "row free"},
+		"memory":         {"4"},
+		"memory where":   {"4", "v"},
+		"memory limits":  {"4", "v", "v"},
+		"memory cache":   {"4", "j", "enter"},
+		"cpu softirqs":   {"2", "t"},
+		"cpu interrupts": {"2", "t", "t"},
+		"log":            {":", "l", "o", "g", "enter"},
+		"log warnings":   {":", "l", "o", "g", "enter", "w"},
+		"log page":       {":", "l", "o", "g", "enter", "w", "enter"},
+		"stalls":         {":", "s", "t", "a", "l", "l", "s", "enter"},
+		"stalls asleep":  {":", "s", "t", "a", "l", "l", "s", "enter", "t", "j"},
+		"stalls page":    {":", "s", "t", "a", "l", "l", "s", "enter", "enter"},
+
+		"overview tcp":   {"1", "row sar TCP"},
+		"tcp":            {"7"},
+		"tcp listeners":  {"7", "v"},
+		"tcp peers":      {"7", "v", "v"},
+		"tcp counters":   {"7", "v", "v", "v"},
+		"tcp connection": {"7", "enter"},
 
 		"overview cgroup": {"1", "row cgroup"},
 		"cgroups":         {":", "c", "g", "r", "enter"},
@@ -254,7 +280,7 @@ func TestEverySize(t *testing.T) {
 	for w := 0; w <= 300; w += 13 {
 		for h := 0; h <= 100; h += 7 {
 			for name, f := range all {
-				for _, keys := range [][]string{{"1"}, {"2"}, {"2", "v"}, {"2", "j", "i", "v", "v"}, {"2", "j", "enter"}, {"?"}} {
+				for _, keys := range [][]string{{"1"}, {"2"}, {"2", "v"}, {"2", "j", "i", "v", "v"}, {"2", "j", "enter"}, {"?"}, {"7"}, {"7", "v", "l", "s"}, {"7", "j", "enter"}} {
 					if (w*h+len(name)+len(keys))%5 != 0 && w > 60 { // a fifth of the large ones is enough
 						continue
 					}
@@ -327,7 +353,7 @@ func TestSteadyLines(t *testing.T) {
 }
 
 func TestEveryPaneHasHelp(t *testing.T) {
-	for _, p := range append(All(), newCPUPage(0)) {
+	for _, p := range append(All(), newCPUPage(0), newStallPage("x", false), newLogPage(&collectors.LogRecord{})) {
 		info := p.Info()
 		page := Help(info.Help)
 		if page == "" {
@@ -343,7 +369,7 @@ func TestEveryPaneHasHelp(t *testing.T) {
 
 func TestKeys(t *testing.T) {
 	digits := make(map[string]ID)
-	for _, p := range append(All(), newCPUPage(0)) {
+	for _, p := range append(All(), newCPUPage(0), newStallPage("x", false), newStallPage("x", true), newLogPage(&collectors.LogRecord{})) {
 		info := p.Info()
 		if info.Digit != "" && digits[info.Digit] != "" {
 			t.Errorf("%s and %s share the digit %s", info.ID, digits[info.Digit], info.Digit)

@@ -235,25 +235,22 @@ func (h *History) replace(ms []Moment, i int, s *collectors.Snapshot) {
 	h.size += h.sizes[i]
 }
 
-// infoEntry is what one entry of infos takes: 13 bytes in a map that is filled by half on average,
+// infoEntry is what one entry of infos takes: 17 bytes in a map that is filled by half after it grew,
 // and what a map that grew by halves leaves unused.
-const infoEntry = 32
+const infoEntry = 40
 
 // hold counts the processes that m's rows share with other moments, each once.
 func (h *History) hold(m Moment) {
 	if m.Tasks == nil {
 		return
 	}
-	for _, r := range m.Tasks.Rows {
-		if r.ProcInfo == nil {
-			continue
-		}
-		n := h.infos[r.ProcInfo] + 1
-		h.infos[r.ProcInfo] = n
+	m.Tasks.Infos(func(info *collectors.ProcInfo) {
+		n := h.infos[info] + 1
+		h.infos[info] = n
 		if n == 1 {
-			h.size += r.ProcInfo.Size() + infoEntry
+			h.size += info.Size() + infoEntry
 		}
-	}
+	})
 }
 
 // release takes back what hold counted.
@@ -261,17 +258,14 @@ func (h *History) release(m Moment) {
 	if m.Tasks == nil {
 		return
 	}
-	for _, r := range m.Tasks.Rows {
-		if r.ProcInfo == nil {
-			continue
-		}
-		n := h.infos[r.ProcInfo] - 1
-		h.infos[r.ProcInfo] = n
+	m.Tasks.Infos(func(info *collectors.ProcInfo) {
+		n := h.infos[info] - 1
+		h.infos[info] = n
 		if n == 0 {
-			delete(h.infos, r.ProcInfo)
-			h.size -= r.ProcInfo.Size() + infoEntry
+			delete(h.infos, info)
+			h.size -= info.Size() + infoEntry
 		}
-	}
+	})
 }
 
 // books is what the lists themselves take: the published one and the one before it, and sizes.

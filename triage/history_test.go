@@ -122,6 +122,11 @@ func (x *host) next() *collectors.Snapshot {
 	for i := range s.Tasks.Rows {
 		s.Tasks.Rows[i] = collectors.TaskRow{ProcInfo: x.infos[(x.tick*7+i)%x.processes], Run: time.Millisecond}
 	}
+	if x.tick%60 == 0 {
+		for _, info := range x.infos {
+			s.Tasks.Key = append(s.Tasks.Key, collectors.TaskState{ProcInfo: info, RSS: 1})
+		}
+	}
 	x.tick++
 	return s
 }
@@ -141,14 +146,15 @@ func TestHistoryStaysWithinItsBudget(t *testing.T) {
 		wantRows, wantCPU int // seconds of detail kept, at least
 		wantLen           int
 	}{
-		"small":                {host{cpus: 2, processes: 120, moving: 20}, 600, 60, 601},
-		"8 CPUs, 600 tasks":    {host{cpus: 8, processes: 600, moving: 60}, 600, 60, 601},
-		"256 CPUs":             {host{cpus: 256, processes: 2000, moving: 200}, 60, 50, 601},
-		"5,000, a tenth moves": {host{cpus: 8, processes: 5000, moving: 500}, 300, 60, 601},
-		"5,000, all move":      {host{cpus: 8, processes: 5000, moving: 5000}, 10, 10, 601},
-		"both":                 {host{cpus: 256, processes: 5000, moving: 5000}, 10, 10, 601},
-		"exec storm":           {host{cpus: 8, processes: 5000, moving: 1000, newcomers: 1000}, 60, 60, 601},
-		"beyond reason":        {host{cpus: 1024, processes: 12000, moving: 12000}, 0, 0, 300},
+		"small":                  {host{cpus: 2, processes: 120, moving: 20}, 600, 60, 601},
+		"8 CPUs, 600 tasks":      {host{cpus: 8, processes: 600, moving: 60}, 600, 60, 601},
+		"256 CPUs":               {host{cpus: 256, processes: 2000, moving: 200}, 60, 50, 601},
+		"5,000, one of 20 moves": {host{cpus: 8, processes: 5000, moving: 250}, 600, 60, 601},
+		"5,000, a tenth moves":   {host{cpus: 8, processes: 5000, moving: 500}, 300, 60, 601},
+		"5,000, all move":        {host{cpus: 8, processes: 5000, moving: 5000}, 10, 10, 601},
+		"both":                   {host{cpus: 256, processes: 5000, moving: 5000}, 10, 10, 601},
+		"exec storm":             {host{cpus: 8, processes: 5000, moving: 1000, newcomers: 1000}, 60, 60, 601},
+		"beyond reason":          {host{cpus: 1024, processes: 12000, moving: 12000}, 0, 0, 300},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -52,8 +52,9 @@ struct sched_entity {
 };
 
 struct sched_info {
-	unsigned long long run_delay;	/* ns waited for a CPU */
-	unsigned long long last_queued; /* rq->clock when queued; 0 while running or asleep */
+	unsigned long long run_delay;	 /* ns waited for a CPU */
+	unsigned long long last_queued;	 /* rq->clock when queued; 0 while running or asleep */
+	unsigned long long last_arrival; /* rq->clock when it last got a CPU */
 };
 
 typedef struct {
@@ -64,18 +65,80 @@ struct cred {
 	kuid_t uid;
 };
 
-struct signal_struct {
-	unsigned long nvcsw; /* of the threads that died; so are the next two */
+/* Fields are there with CONFIG_TASK_IO_ACCOUNTING and CONFIG_TASK_XACCT. */
+struct task_io_accounting {
+	__u64 read_bytes;	     /* from storage */
+	__u64 write_bytes;	     /* to the page cache, to be written to storage */
+	__u64 cancelled_write_bytes; /* of those: truncated before they were written */
+};
+
+struct signal_struct { /* what the threads that died had counted */
+	__u64 utime;
+	__u64 stime;
+	unsigned long nvcsw;
 	unsigned long nivcsw;
+	unsigned long min_flt;
+	unsigned long maj_flt;
+	struct task_io_accounting ioac;
 	unsigned long long sum_sched_runtime;
+};
+
+struct mm_struct {
+	unsigned long total_vm; /* pages */
+};
+
+/* CONFIG_TASK_DELAY_ACCT */
+struct task_delay_info {
+	__u64 blkio_delay; /* ns waited for block I/O to end */
+};
+
+struct kernfs_node {
+	__u64 id;
+};
+
+struct cgroup_root {
+	int hierarchy_id;
+};
+
+struct cgroup {
+	struct kernfs_node *kn;
+	struct cgroup_root *root;
+};
+
+struct cgroup_subsys_state {
+	struct cgroup *cgroup;
+};
+
+struct css_set {
+	struct cgroup_subsys_state
+		*subsys[1];	 /* by cgroup_subsys_id, which differs with the config */
+	struct cgroup *dfl_cgrp; /* in the unified hierarchy */
+};
+
+enum cgroup_subsys_id { memory_cgrp_id = 1 };
+
+struct ns_common {
+	unsigned int inum;
+};
+
+struct net {
+	struct ns_common ns;
+};
+
+struct nsproxy {
+	struct net *net_ns;
 };
 
 struct task_struct {
 	unsigned int flags;
+	int prio;
 	int static_prio;
+	unsigned int policy;
 	struct sched_entity se;
 	struct sched_info sched_info;
+	struct mm_struct *mm;
 	int exit_state;
+	unsigned in_iowait : 1;
 	int pid;
 	int tgid;
 	struct task_struct *real_parent;
@@ -83,10 +146,17 @@ struct task_struct {
 	unsigned long nvcsw;
 	unsigned long nivcsw;
 	__u64 start_boottime;
-	__u64 utime;
+	__u64 utime; /* ns by whom the clock tick hit, or exact: CONFIG_VIRT_CPU_ACCOUNTING_GEN */
 	__u64 stime;
+	unsigned long min_flt;
+	unsigned long maj_flt;
 	const struct cred *cred;
+	struct nsproxy *nsproxy;
 	struct signal_struct *signal;
+	unsigned int self_exec_id; /* the lower half from 5.7 on: counts exec */
+	struct task_io_accounting ioac;
+	struct css_set *cgroups;
+	struct task_delay_info *delays;
 	char comm[TASK_COMM_LEN];
 };
 
@@ -99,6 +169,23 @@ struct bpf_iter_meta {
 struct bpf_iter__task {
 	struct bpf_iter_meta *meta;
 	struct task_struct *task;
+};
+
+/* include/linux/fs.h */
+struct inode {
+	unsigned short i_mode;
+	unsigned long i_ino;
+};
+
+struct file {
+	struct inode *f_inode;
+};
+
+struct bpf_iter__task_file {
+	struct bpf_iter_meta *meta;
+	struct task_struct *task;
+	__u32 fd;
+	struct file *file;
 };
 
 #pragma clang attribute pop

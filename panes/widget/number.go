@@ -121,6 +121,18 @@ func Age(d time.Duration) string {
 	return strconv.Itoa(int(max(d, 0)/time.Second)) + "s"
 }
 
+// CPUTime writes a time on CPUs in at most eight cells, as top does: 12:34.56, 123h45m, 417d3h.
+func CPUTime(d time.Duration) string {
+	d = max(d, 0)
+	switch {
+	case d < 100*time.Minute:
+		return fmt.Sprintf("%d:%05.2f", int(d/time.Minute), (d % time.Minute).Truncate(10*time.Millisecond).Seconds())
+	case d < 1000*time.Hour:
+		return fmt.Sprintf("%dh%02dm", int(d/time.Hour), int(d/time.Minute)%60)
+	}
+	return fmt.Sprintf("%dd%dh", int(d/(24*time.Hour)), int(d/time.Hour)%24)
+}
+
 // Clock writes a time of a run as minutes and seconds: 00:37.
 func Clock(d time.Duration) string {
 	s := int(max(d, 0) / time.Second)

@@ -22,7 +22,8 @@ import (
 // of switches that never ends.
 func keyRows(o options) ([]row, error) {
 	begun := pressureNow()
-	quiet, err := keys(o, false)
+	const presses = 200
+	quiet, err := keys(o.path, false, presses, "2", "1")
 	if err != nil {
 		return nil, err
 	}
@@ -35,7 +36,7 @@ func keyRows(o options) ([]row, error) {
 		stop()
 		return nil, err
 	}
-	storm, err := keys(o, true)
+	storm, err := keys(o.path, true, presses, "2", "1")
 	stop()
 	if err != nil {
 		return nil, err
@@ -94,11 +95,10 @@ func switching() (stop func(), err error) {
 	}, nil
 }
 
-// keys presses digits and returns how many milliseconds each took. Aside puts this program above the
-// load, as if it ran on another machine.
-func keys(o options, aside bool) ([]float64, error) {
-	const presses = 200
-	p, err := play(80, 24, nil, o.path)
+// keys presses digits in turn and returns how many milliseconds each took. Aside puts this program
+// above the load, as if it ran on another machine.
+func keys(path string, aside bool, presses int, digits ...string) ([]float64, error) {
+	p, err := play(80, 24, nil, path)
 	if err != nil {
 		return nil, err
 	}
@@ -113,18 +113,18 @@ func keys(o options, aside bool) ([]float64, error) {
 		}
 		defer back()
 	}
-	tabs := []struct{ key, seen string }{{"2", "[2"}, {"1", "[1"}} // the tab bar marks the open one
 	var took []float64
 	for i := range presses {
 		// At no fixed phase of the program's own ticks.
 		time.Sleep(60*time.Millisecond + rand.N(90*time.Millisecond))
-		tab := tabs[i%len(tabs)]
+		digit := digits[i%len(digits)]
 		pressed := time.Now()
-		if err := p.press(tab.key); err != nil {
+		if err := p.press(digit); err != nil {
 			return nil, err
 		}
-		at, err := p.until("the pane of key "+tab.key, func(rows []string) bool {
-			return strings.Contains(rows[1], tab.seen) || strings.Contains(rows[0], tab.seen)
+		at, err := p.until("the pane of key "+digit, func(rows []string) bool {
+			open := "[" + digit // the tab bar marks it
+			return strings.Contains(rows[1], open) || strings.Contains(rows[0], open)
 		})
 		if err != nil {
 			return nil, err
@@ -138,7 +138,7 @@ func keys(o options, aside bool) ([]float64, error) {
 const echoArg = "-echo"
 
 // echoMain is the process that echoes starts.
-func echoMain() error {
+func echoMain([]string) error {
 	if _, err := ahead(); err != nil {
 		return err
 	}

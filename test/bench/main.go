@@ -38,21 +38,19 @@ func parts() []part {
 		{"screen", screenRows},
 		{"keys", keyRows},
 		{"self", selfRows},
+		{"checklist", checklistRows},
+		{"slowdown", slowdownRows},
 		{"sched", func(o options) ([]row, error) { return schedRows(o.path, o.rounds) }},
 		{"constants", constantRows},
 	}
 }
 
 func main() {
-	if len(os.Args) > 1 && os.Args[1] == stormArg {
-		if err := stormMain(os.Args[2:]); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			os.Exit(1)
+	for arg, begin := range map[string]func([]string) error{stormArg: stormMain, workArg: workMain, echoArg: echoMain} {
+		if len(os.Args) < 2 || os.Args[1] != arg {
+			continue
 		}
-		return
-	}
-	if len(os.Args) > 1 && os.Args[1] == echoArg {
-		if err := echoMain(); err != nil {
+		if err := begin(os.Args[2:]); err != nil {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}

@@ -41,57 +41,87 @@ const warmUp = 4 * time.Second
 func beside(o options, htop, name string, limit float64) ([]row, error) {
 	quiet := pressureNow()
 	// Two htops: what they differ by is the noise.
+	got, err := race([]contender{{argv: []string{htop, "-d", "10"}}, {argv: []string{o.path}}, {argv: []string{htop, "-d", "10"}}}, o.span)
+	if err != nil {
+		return nil, err
+	}
+	first, ours, again := got[0], got[1], got[2]
+	peer, noise := (first.cpu+again.cpu)/2, differ(first.cpu, again.cpu)
+	percent := func(v float64) string { return fmt.Sprintf("%.2f %%", v) }
+	r := row{
+		what: name, ours: percent(ours.cpu), peer: percent(peer),
+		note: fmt.Sprintf("of one CPU, beside htop; A/A %.0f %%; the first %v took %.0f ms", 100*noise, warmUp, ours.start),
+	}.against(ours.cpu, peer, limit, noise).busySince(quiet)
+	return []row{r, row{
+		what: "  resident, peak", ours: fmt.Sprintf("%.1f MB", ours.rss), peer: fmt.Sprintf("%.1f MB", first.rss),
+		note: fmt.Sprintf("after %v", (warmUp + o.span).Round(time.Second)),
+	}.below(ours.rss, 40, "40 MB")}, nil
+}
+
+// contender is a program on a terminal of its own, with the keys pressed at first.
+type contender struct {
+	argv []string
+	keys string
+}
+
+// cost is what a contender used.
+type cost struct {
+	start float64 // CPU time of the warm-up, ms
+	cpu   float64 // % of one CPU over the span after it
+	rss   float64 // peak, MB
+}
+
+// race runs all contenders at the same time.
+func race(list []contender, span time.Duration) ([]cost, error) {
 	var players []*player
 	defer func() {
 		for _, p := range players {
 			p.end()
 		}
 	}()
-	for _, argv := range [][]string{{htop, "-d", "10"}, {o.path}, {htop, "-d", "10"}} {
-		p, err := play(80, 24, nil, argv...)
+	for _, c := range list {
+		p, err := play(80, 24, nil, c.argv...)
 		if err != nil {
 			return nil, err
 		}
 		players = append(players, p)
+		if c.keys == "" {
+			continue
+		}
+		if _, err := p.until("a frame", complete); err != nil {
+			return nil, err
+		}
+		if err := p.press(c.keys); err != nil {
+			return nil, err
+		}
 	}
 	time.Sleep(warmUp)
+	out := make([]cost, len(players))
 	begun := time.Now()
-	var used []float64
-	for _, p := range players {
+	var before []time.Duration
+	for i, p := range players {
 		t, err := cpuTime(p.pid())
 		if err != nil {
 			return nil, err
 		}
-		used = append(used, -float64(t))
+		before = append(before, t)
+		out[i].start = ms(t)
 	}
-	start := -used[1] / 1e6
-	time.Sleep(o.span)
+	time.Sleep(span)
 	took := float64(time.Since(begun))
 	for i, p := range players {
 		t, err := cpuTime(p.pid())
 		if err != nil {
 			return nil, err
 		}
-		used[i] = 100 * (used[i] + float64(t)) / took
-	}
-	var rss []float64
-	for _, p := range players {
+		out[i].cpu = 100 * float64(t-before[i]) / took
 		b, err := peakRSS(p.pid())
 		if err != nil {
 			return nil, err
 		}
-		rss = append(rss, b/1e6)
+		out[i].rss = b / 1e6
 	}
-	peer, noise := (used[0]+used[2])/2, differ(used[0], used[2])
-	percent := func(v float64) string { return fmt.Sprintf("%.2f %%", v) }
-	r := row{
-		what: name, ours: percent(used[1]), peer: percent(peer),
-		note: fmt.Sprintf("of one CPU, beside htop; A/A %.0f %%; the first %v took %.0f ms", 100*noise, warmUp, start),
-	}.against(used[1], peer, limit, noise).busySince(quiet)
-	return []row{r, row{
-		what: "  resident, peak", ours: fmt.Sprintf("%.1f MB", rss[1]), peer: fmt.Sprintf("%.1f MB", rss[0]),
-		note: fmt.Sprintf("after %v", (warmUp + o.span).Round(time.Second)),
-	}.below(rss[1], 40, "40 MB")}, nil
+	return out, nil
 }
 
 // sleepers starts n processes that do nothing.

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package collectors
+
+import (
+	"bytes"
+	"slices"
+)
+
+// masked stands where a secret was.
+const masked = "***"
+
+// MaskSecrets returns command-line arguments, separated by NUL, without what looks like a secret in
+// them. It is a best effort: nobody can know what a bare argument means. It masks the values of
+// options and variables whose name says so (--password=x, --token x, DB_PASSWORD=x), passwords in
+// URLs, mysql's -pX, curl's -u user:X, access keys that begin with AKIA, and private keys.
+func MaskSecrets(b []byte) []byte { return maskArgs(b, 0) }
+
+// maskArgs masks in arguments between separators. What holds blanks itself, such as the script of sh
+// -c, is taken as arguments once more.
+func maskArgs(b []byte, separator byte) []byte {
+	args := bytes.Split(b, []byte{separator})
+	hide := false
+	for i, a := range args {
+		if hide && len(a) > 0 && a[0] != '-' {
+			args[i], hide = []byte(masked), false
+			continue
+		}
+		hide = false
+		if separator == 0 && bytes.IndexByte(a, ' ') >= 0 && !bytes.Contains(a, []byte("-----BEGIN ")) {
+			args[i] = maskArgs(a, ' ')
+			continue
+		}
+		name, value, assigned := bytes.Cut(a, []byte{'='})
+		switch {
+		case bytes.Contains(a, []byte("-----BEGIN ")):
+			args[i] = []byte(masked)
+		case assigned && len(value) > 0 && secretName(name):
+			args[i] = append(append(bytes.Clone(name), '='), masked...)
+		case !assigned && len(a) > 2 && a[0] == '-' && secretName(a):
+			hide = true
+		case i > 0 && bytes.Contains(baseName(args[0]), []byte("mysql")) && len(a) > 2 && a[0] == '-' && a[1] == 'p':
+			args[i] = []byte("-p" + masked)
+		case i > 0 && (string(args[i-1]) == "-u" || string(args[i-1]) == "--user") && bytes.HasPrefix(baseName(args[0]), []byte("curl")):
+			args[i] = maskUser(a)
+		default:
+			args[i] = maskKeys(maskURL(a))
+		}
+	}
+	return bytes.Join(args, []byte{separator})
+}
+
+func baseName(path []byte) []byte { return path[bytes.LastIndexByte(path, '/')+1:] }
+
+// secretName says whether an option or variable of that name holds a secret.
+func secretName(name []byte) bool {
+	if len(name) > 64 {
+		return false
+	}
+	low := bytes.ToLower(name)
+	for _, part := range []string{"passw", "passphrase", "secret", "token", "apikey", "credential"} {
+		if bytes.Contains(low, []byte(part)) {
+			return true
+		}
+	}
+	words := bytes.FieldsFunc(low, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
+	return slices.ContainsFunc(words, func(w []byte) bool {
+		switch string(w) {
+		case "pass", "pwd", "key", "auth", "authorization":
+			return true
+		}
+		return false
+	})
+}
+
+// maskURL masks the password of scheme://user:password@host.
+func maskURL(a []byte) []byte {
+	for from := 0; ; {
+		i := bytes.Index(a[from:], []byte("://"))
+		if i < 0 {
+			return a
+		}
+		from += i + 3
+		host := a[from:]
+		if end := bytes.IndexAny(host, "/?# "); end >= 0 {
+			host = host[:end]
+		}
+		at := bytes.LastIndexByte(host, '@')
+		colon := bytes.IndexByte(host, ':')
+		if at > 0 && colon >= 0 && colon < at {
+			a = slices.Concat(a[:from+colon+1], []byte(masked), a[from+at:])
+		}
+	}
+}
+
+// maskUser masks the password of user:password.
+func maskUser(a []byte) []byte {
+	if i := bytes.IndexByte(a, ':'); i >= 0 {
+		return slices.Concat(a[:i+1], []byte(masked))
+	}
+	return a
+}
+
+// maskKeys masks the identifiers of access keys.
+func maskKeys(a []byte) []byte {
+	const prefix, rest = "AKIA", 16
+	i := bytes.Index(a, []byte(prefix))
+	if i < 0 || len(a) < i+len(prefix)+rest {
+		return a
+	}
+	for _, c := range a[i+len(prefix) : i+len(prefix)+rest] {
+		if (c < 'A' || c > 'Z') && (c < '0' || c > '9') {
+			return a
+		}
+	}
+	return slices.Concat(a[:i+len(prefix)], []byte(masked), a[i+len(prefix)+rest:])
+}

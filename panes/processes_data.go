@@ -1,0 +1,257 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package panes
+
+import (
+	"cmp"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"bpf60/collectors"
+)
+
+// process is one process over a frame: gauges of its end, sums over its span.
+type process struct {
+	*collectors.ProcInfo
+	state     byte
+	ended     bool // within the span
+	lacks     collectors.Lack
+	threads   uint32
+	blocked   uint16
+	rss, swap uint64 // bytes
+	vsz       uint64
+	time      time.Duration // on a CPU since it began
+
+	run, sys             time.Duration
+	wait, leadWait       time.Duration
+	delay                time.Duration
+	vol, invol           uint64
+	minflt, majflt       uint64
+	read, write, cancels uint64 // bytes
+	moved                bool
+	dropped              bool // it ended: only while the list is made
+}
+
+// processes are all processes of a frame.
+type processes struct {
+	collectors.Span
+	last *collectors.Tasks // the newest sample: counts of the host
+	list []process
+	all  bool // false: those that moved only, since the list of all is no longer kept
+}
+
+// pageSize is the unit of memory in the kernel's counts, on the machines we run on.
+const pageSize = 4096
+
+// find is the index of a process, -1 if it is not there.
+func (p *processes) find(id collectors.Process) int {
+	return slices.IndexFunc(p.list, func(x process) bool { return x.Process == id })
+}
+
+// processesOver lists the processes of a frame: those of the newest list of all, changed by the rows
+// and ends since. Nil without a scan.
+func processesOver(f Frame) *processes {
+	sum := within(f, tasksOf)
+	last := newest(f, tasksOf)
+	if last == nil {
+		if len(sum) == 0 {
+			return nil
+		}
+		last = sum[len(sum)-1]
+	}
+	p := &processes{last: last}
+	at := make(map[collectors.Process]int)
+	started, reached := false, false
+	for i := keyMoment(f); i < len(f.Past) && !reached; i++ {
+		s := f.Past[i].Snapshot
+		if s == nil || s.Tasks == nil {
+			continue
+		}
+		if s.Tasks.Key != nil && !started {
+			started = true
+			p.all = true
+			for _, k := range s.Tasks.Key {
+				at[k.Process] = len(p.list)
+				p.list = append(p.list, stateOf(k))
+			}
+		} else {
+			p.change(s.Tasks, at)
+		}
+		reached = s.Tasks == last
+	}
+	p.list = slices.DeleteFunc(p.list, func(x process) bool { return x.dropped })
+	clear(at)
+	for i := range p.list {
+		at[p.list[i].Process] = i
+	}
+	for _, t := range sum {
+		p.Span = join(p.Span, t.Span)
+		for i := range t.Rows {
+			p.add(&t.Rows[i], at)
+		}
+	}
+	return p
+}
+
+// keyMoment is the index of the newest moment with a list of all processes, of the newest one that
+// counts without any.
+func keyMoment(f Frame) int {
+	oldest := max(len(f.Past)-staleAfter, 0)
+	for i := len(f.Past) - 1; i >= 0; i-- {
+		s := f.Past[i].Snapshot
+		if s == nil || s.Tasks == nil {
+			continue
+		}
+		if s.Tasks.Key != nil {
+			return i
+		}
+		if s.Tasks.Rows != nil {
+			oldest = min(oldest, i) // everything that is known of
+		}
+	}
+	return oldest
+}
+
+func stateOf(k collectors.TaskState) process {
+	return process{
+		ProcInfo: k.ProcInfo, state: k.State, lacks: k.Lacks, threads: k.Threads, blocked: k.Blocked,
+		rss: uint64(k.RSS) * pageSize, swap: uint64(k.Swap) * pageSize, vsz: k.VSZ * pageSize, time: k.Time,
+	}
+}
+
+// change brings the gauges up to a sample, and takes away what ended in it.
+func (p *processes) change(t *collectors.Tasks, at map[collectors.Process]int) {
+	for i := range t.Rows {
+		r := &t.Rows[i]
+		if r.ProcInfo == nil {
+			continue
+		}
+		k, ok := at[r.Process]
+		if !ok {
+			k = len(p.list)
+			at[r.Process] = k
+			p.list = append(p.list, process{})
+		}
+		x := &p.list[k]
+		x.ProcInfo, x.state, x.lacks, x.threads, x.blocked = r.ProcInfo, r.State, r.Lacks, r.Threads, r.Blocked
+		x.rss, x.swap = uint64(r.RSS)*pageSize, 0
+		x.time += r.Run
+		if r.More != nil {
+			x.swap = uint64(r.More.Swap) * pageSize
+			if r.More.VSZ != 0 {
+				x.vsz = r.More.VSZ * pageSize
+			}
+		}
+	}
+	for _, id := range t.Gone {
+		if k, ok := at[id]; ok {
+			p.list[k].dropped = true
+			delete(at, id)
+		}
+	}
+}
+
+// add sums a row of the span. A process that is no longer there is listed as ended.
+func (p *processes) add(r *collectors.TaskRow, at map[collectors.Process]int) {
+	if r.ProcInfo == nil {
+		return
+	}
+	k, ok := at[r.Process]
+	if !ok {
+		k = len(p.list)
+		at[r.Process] = k
+		p.list = append(p.list, process{ended: true, rss: uint64(r.RSS) * pageSize, threads: r.Threads, state: r.State})
+	}
+	x := &p.list[k]
+	if x.ended {
+		x.ProcInfo, x.lacks = r.ProcInfo, r.Lacks
+		x.time += r.Run
+	}
+	x.moved = x.moved || r.Run > 0 || r.Wait > 0 || r.Blocked > 0
+	x.run += r.Run
+	x.sys += min(r.Sys.Duration(), r.Run)
+	x.wait += r.Wait
+	x.leadWait += r.LeadWait.Duration()
+	x.vol += uint64(r.Voluntary)
+	x.invol += uint64(r.Involuntary)
+	x.minflt += uint64(r.MinFlt)
+	if m := r.More; m != nil {
+		x.majflt += uint64(m.MajFlt)
+		x.read += m.Read
+		x.write += m.Write
+		x.cancels += m.Cancelled
+		x.delay += m.BlockDelay
+	}
+}
+
+// gone is how much CPU time nobody in the list had: of processes that ended, and of those that came and
+// went between two scans. It is /proc/stat less the sum of the processes, and only as exact as
+// that, which counts by ticks; false where it cannot be told.
+func (p *processes) gone(f Frame) (time.Duration, bool) {
+	cpu := cpuOver(f)
+	if cpu == nil || cpu.Seconds() == 0 || p.Seconds() == 0 || math.Abs(cpu.Seconds()/p.Seconds()-1) > 0.1 {
+		return 0, false
+	}
+	total := cpu.All.Total()
+	n := len(cpu.CPUs)
+	if total == 0 || n == 0 {
+		return 0, false
+	}
+	busy := float64(cpu.All.User+cpu.All.Nice+cpu.All.System) / float64(total) * float64(n) * p.Seconds()
+	ran := 0.0
+	for i := range p.list {
+		ran += p.list[i].run.Seconds()
+	}
+	return time.Duration(max(busy-ran, 0) * 1e9), true
+}
+
+// command is the name of a process with its arguments: the path before the name is left out.
+func (x *process) command() string { return commandOf(x.ProcInfo) }
+
+func commandOf(p *collectors.ProcInfo) string {
+	name, args := clean(p.Comm), clean(p.Args)
+	if args == "" {
+		if p.Kernel {
+			return "[" + name + "]"
+		}
+		return name
+	}
+	if strings.HasPrefix(args, name) { // as a daemon that sets its title
+		return args
+	}
+	first, rest, _ := strings.Cut(args, " ")
+	first = first[strings.LastIndexByte(first, '/')+1:]
+	const commMost = 15 // what the kernel keeps of a name
+	if first == name || len(name) == commMost && len(first) > commMost && first[:commMost] == name {
+		if rest == "" {
+			return first
+		}
+		return first + " " + rest
+	}
+	return name + ": " + args // it has another name than its file
+}
+
+// userOf is a user's name, the number where /etc/passwd has none.
+func userOf(p *collectors.ProcInfo) string {
+	if name := clean(p.User); name != "" {
+		return name
+	}
+	return strconv.FormatUint(uint64(p.UID), 10)
+}
+
+// cgroupOf is a short name of the cgroup: the last part of its path.
+func cgroupOf(p *collectors.ProcInfo) string {
+	path := strings.TrimRight(clean(p.CgroupPath), "/")
+	if path == "" && p.CgroupPath.Bytes() != "" {
+		return "/"
+	}
+	return path[strings.LastIndexByte(path, '/')+1:]
+}
+
+// byUse orders processes: what ran most, then what holds most, then by number.
+func byUse(a, b *process) int {
+	return cmp.Or(cmp.Compare(b.run, a.run), cmp.Compare(b.rss, a.rss), cmp.Compare(a.PID, b.PID))
+}

@@ -1,0 +1,382 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package panes
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	tea "github.com/charmbracelet/bubbletea"
+
+	"bpf60/collectors"
+	"bpf60/keymap"
+	"bpf60/panes/widget"
+)
+
+// StallsPane is the id of the pane of waiting threads.
+const StallsPane ID = "stalls"
+
+func stallsOf(s *collectors.Snapshot) *collectors.Stalls { return s.Stalls }
+func waitsOf(s *collectors.Snapshot) *collectors.Waits   { return s.Waits }
+
+// Stalls is the pane of threads that wait: those in D by wait function, and where the threads of
+// the busiest processes sleep.
+type Stalls struct {
+	blocked, asleep list
+	sleepers        bool // the cursor is in the table of sleepers
+}
+
+// NewStalls returns the pane.
+func NewStalls() *Stalls { return &Stalls{blocked: newList("TASKS"), asleep: newList("")} }
+
+// Info implements Pane.
+func (p *Stalls) Info() Info {
+	return Info{ID: StallsPane, Title: "Stalls", Short: "Stalls", Help: "stall", Command: "ps -eo state,pid,wchan:30,comm"}
+}
+
+// Wants implements Pane: sleeping threads are looked at while somebody looks at them.
+func (p *Stalls) Wants(Scope) []collectors.Want {
+	return []collectors.Want{{ID: collectors.WaitsID}}
+}
+
+const keySleepers = "stalls.asleep"
+
+// Keys implements Pane.
+func (p *Stalls) Keys() []keymap.Key {
+	to := "asleep"
+	if p.sleepers {
+		to = "in D"
+	}
+	return append([]keymap.Key{
+		keymap.New(keymap.Open, "Enter", "stacks", "enter").In("open the threads of the row with their stacks"),
+		keymap.New(keySleepers, "t", to, "t").In("move between threads in D and threads that sleep"),
+	}, p.list().keys()...)
+}
+
+// list is the table the cursor is in.
+func (p *Stalls) list() *list {
+	if p.sleepers {
+		return &p.asleep
+	}
+	return &p.blocked
+}
+
+func (p *Stalls) table(f Frame) Table {
+	if p.sleepers {
+		return p.sleeping(f)
+	}
+	return p.Table(f)
+}
+
+// Update implements Pane.
+func (p *Stalls) Update(msg tea.Msg) tea.Cmd {
+	switch msg := msg.(type) {
+	case Select:
+		p.sleepers = false
+		p.blocked.choose(msg.Row)
+	case Press:
+		t := p.table(msg.Frame)
+		switch {
+		case msg.ID == keySleepers:
+			p.sleepers = !p.sleepers
+		case msg.ID == keymap.Open:
+			if r, ok := p.list().row(t); ok {
+				return send(OpenMsg{newStallPage(r.ID, p.sleepers)})
+			}
+		default:
+			p.list().press(msg.ID, t)
+		}
+	}
+	return nil
+}
+
+// stallRow names a group of threads in D.
+func stallRow(class, function string) string { return class + " " + function }
+
+// unnamed stands for a wait function that could not be named.
+const unnamed = "-"
+
+// Table implements Pane: the threads in D, by wait function.
+func (p *Stalls) Table(f Frame) Table {
+	t := Table{Title: "in D", Columns: []Column{
+		{ID: "TASKS", Title: "TASKS", Unit: "tasks", Width: 5},
+		{ID: "LONGEST", Title: "LONGEST", Unit: "s", Width: 8, Decimals: 1},
+		{ID: "LASTCPU", Title: "LASTCPU", Unit: "s", Width: 8, Decimals: 1, Rank: 3},
+		{ID: "KERNEL", Title: "KERNEL", Unit: "tasks", Width: 6, Rank: 4},
+		{ID: "CLASS", Title: "CLASS", Width: 11, Left: true},
+		{ID: "FUNCTION", Title: "FUNCTION", Width: 26, Left: true, Rank: 1},
+		{ID: "DEVICE", Title: "DEVICE", Width: 10, Left: true, Rank: 2},
+		{ID: "WHO", Title: "WHO", Width: 15, Left: true},
+	}}
+	s := newest(f, stallsOf)
+	if s == nil {
+		why, remedy := whyNot(f, collectors.StallsID, "stalls")
+		t.Notes = append(t.Notes, note("stalls", why, remedy))
+		return t
+	}
+	t.Facts = append(t.Facts, Fact{ID: "D", Title: "tasks in D", Unit: "tasks", Cell: Number(float64(s.Tasks))})
+	for _, g := range s.Groups {
+		most := Missing("nothing says when they last had a CPU")
+		if g.AtMost >= 0 {
+			most = Number(g.AtMost.Seconds())
+		}
+		fn := Say(cmp.Or(g.Function, unnamed))
+		if g.Function == "" {
+			fn = Missing(noFunction(f))
+		}
+		device := Name(collectors.Clean(collectors.RawString(g.Device)))
+		if g.Device == "" {
+			device = Missing("only some kernel threads say which disk they serve")
+		}
+		t.Rows = append(t.Rows, Row{ID: stallRow(g.Class, g.Function), Cells: []Cell{
+			Number(float64(g.Tasks)), Number(g.Seen.Seconds()), most, Number(float64(g.Kernel)),
+			Say(g.Class), fn, device, Name(collectors.Clean(g.Who)),
+		}})
+	}
+	listed := 0
+	for _, g := range s.Groups {
+		listed += g.Tasks
+	}
+	if n := s.Tasks - listed; n > 0 {
+		t.Notes = append(t.Notes, fmt.Sprintf("%d tasks wait in further functions", n))
+	}
+	if pr, ok := probeNamed(f, collectors.StallsID, "stalls"); ok && pr.State == collectors.Degraded {
+		t.Notes = append(t.Notes, note("stalls", pr.Reason, pr.Remedy))
+	}
+	p.blocked.order(&t)
+	return t
+}
+
+// noFunction says why a wait function has no name.
+func noFunction(f Frame) string {
+	if p, ok := probeNamed(f, collectors.StallsID, "stalls"); ok && p.Reason != "" {
+		return note("stalls", p.Reason, p.Remedy)
+	}
+	return "the kernel gave no stack"
+}
+
+// sleeper is one process whose threads sleep.
+type sleeper struct {
+	task    collectors.Process
+	comm    collectors.Raw
+	threads int
+	run     time.Duration // in the frame's history
+	rows    []collectors.WaitRow
+}
+
+// sleepersOf returns the processes that sleep, those that ran most in the last minute first.
+func sleepersOf(f Frame) []sleeper {
+	w := newest(f, waitsOf)
+	if w == nil {
+		return nil
+	}
+	at := make(map[collectors.Process]int)
+	var out []sleeper
+	for _, r := range w.Rows {
+		i, ok := at[r.Task]
+		if !ok {
+			i = len(out)
+			at[r.Task] = i
+			out = append(out, sleeper{task: r.Task, comm: r.Comm})
+		}
+		out[i].threads += r.Threads
+		out[i].rows = append(out[i].rows, r)
+	}
+	for k := len(f.Past) - 1; k >= 0 && k >= len(f.Past)-60; k-- {
+		if s := f.Past[k].Snapshot; s != nil && s.Tasks != nil {
+			for _, r := range s.Tasks.Rows {
+				if i, ok := at[identity(r)]; ok {
+					out[i].run += r.Run
+					out[i].comm = r.Comm
+				}
+			}
+		}
+	}
+	slices.SortStableFunc(out, func(a, b sleeper) int {
+		return cmp.Or(cmp.Compare(b.run, a.run), cmp.Compare(b.threads, a.threads), cmp.Compare(a.task.TGID, b.task.TGID))
+	})
+	return out
+}
+
+func identity(r collectors.TaskRow) collectors.Process {
+	if r.ProcInfo == nil {
+		return collectors.Process{}
+	}
+	return r.Process
+}
+
+// sleeping is the table of processes that sleep.
+func (p *Stalls) sleeping(f Frame) Table {
+	t := Table{Title: "asleep", Columns: []Column{
+		{ID: "PID", Title: "PID", Width: 7},
+		{ID: "%CPU", Title: "%CPU", Unit: "%", Width: 6, Decimals: 1, Rank: 2},
+		{ID: "THREADS", Title: "THREADS", Unit: "tasks", Width: 7},
+		{ID: "COMM", Title: "COMM", Width: 15, Left: true},
+		{ID: "WAITS", Title: "WAITS", Width: 30, Left: true},
+	}}
+	w := newest(f, waitsOf)
+	if w == nil {
+		why, remedy := whyNot(f, collectors.WaitsID, "waits")
+		t.Notes = append(t.Notes, note("waits", why, remedy))
+		return t
+	}
+	span := lastMinute(f)
+	for _, s := range sleepersOf(f) {
+		cpu := Missing("no scan of the tasks")
+		if span > 0 {
+			cpu = Number(100 * float64(s.run) / float64(span))
+		}
+		t.Rows = append(t.Rows, Row{ID: sleeperRow(s.task), Cells: []Cell{
+			Number(float64(s.task.TGID)), cpu, Number(float64(s.threads)), Name(collectors.Clean(s.comm)), Say(waitsText(s)),
+		}})
+	}
+	p.asleep.order(&t)
+	return t
+}
+
+// lastMinute is how much of the last minute the scans of the tasks cover.
+func lastMinute(f Frame) (d time.Duration) {
+	for k := len(f.Past) - 1; k >= 0 && k >= len(f.Past)-60; k-- {
+		if s := f.Past[k].Snapshot; s != nil && s.Tasks != nil {
+			d += s.Tasks.To - s.Tasks.From
+		}
+	}
+	return d
+}
+
+func sleeperRow(p collectors.Process) string {
+	return strconv.Itoa(int(p.TGID)) + " " + strconv.FormatUint(p.Start, 10)
+}
+
+// waitsText says what the threads of a process wait for: "futex 91 %  recv 6 %".
+func waitsText(s sleeper) string {
+	sums := make(map[string]int)
+	var classes []string
+	for _, r := range s.rows {
+		if sums[r.Class] == 0 {
+			classes = append(classes, r.Class)
+		}
+		sums[r.Class] += r.Threads
+	}
+	slices.SortStableFunc(classes, func(a, b string) int { return cmp.Compare(sums[b], sums[a]) })
+	var b strings.Builder
+	for i, c := range classes {
+		if i > 0 {
+			b.WriteString("  ")
+		}
+		if b.WriteString(c); len(classes) > 1 {
+			fmt.Fprintf(&b, " %.0f %%", 100*float64(sums[c])/float64(s.threads))
+		}
+	}
+	if len(s.rows) == 1 && s.rows[0].Function != "" {
+		b.WriteString("  " + clean2(s.rows[0].Function))
+	}
+	return b.String()
+}
+
+// Describe implements Describer.
+func (p *Stalls) Describe(f Frame) string {
+	t := p.table(f)
+	return cmp.Or(p.list().why(t), strings.Join(t.Notes, "; "))
+}
+
+// View implements Pane: the table with the cursor first, the other beneath it.
+func (p *Stalls) View(f Frame, c Canvas) string {
+	if c.Width <= 0 || c.Height <= 0 {
+		return ""
+	}
+	blocked, asleep := p.part(f, c, false), p.part(f, c, true)
+	first, second := blocked, asleep
+	if p.sleepers {
+		first, second = asleep, blocked
+	}
+	// The first may have all that the second does not need, and at least two thirds.
+	room := max(c.Height-second.need, c.Height*2/3)
+	lines := first.draw(min(room, first.need))
+	if rest := c.Height - len(lines); rest >= 3 {
+		lines = append(lines, second.draw(rest)...)
+	}
+	return fit(lines, c.Height)
+}
+
+// stallPart is one of the two tables as it will be drawn.
+type stallPart struct {
+	need int
+	draw func(height int) []string
+}
+
+func (p *Stalls) part(f Frame, c Canvas, sleepers bool) stallPart {
+	t, l := Table{}, &p.blocked
+	id, probe, what := collectors.StallsID, "stalls", "the wait of tasks in D"
+	known := newest(f, stallsOf) != nil
+	if sleepers {
+		t, l = p.sleeping(f), &p.asleep
+		id, probe, what = collectors.WaitsID, "waits", "the sleep of threads"
+		known = newest(f, waitsOf) != nil
+	} else {
+		t = p.Table(f)
+	}
+	title := widget.Title(c.Theme, c.Width, p.heading(f, sleepers)...)
+	if !known {
+		lines := append([]string{title}, missingPart(f, c, id, probe, what)...)
+		return stallPart{len(lines), func(h int) []string { return lines[:min(h, len(lines))] }}
+	}
+	if len(t.Rows) == 0 {
+		none := "no task is in D"
+		if sleepers {
+			none = "no thread of user space had a CPU in the last 10 s and sleeps"
+		}
+		lines := []string{title, widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, none).String()}
+		return stallPart{2, func(h int) []string { return lines[:min(h, 2)] }}
+	}
+	o := p.options(f, sleepers)
+	o.Bare = sleepers != p.sleepers
+	return stallPart{len(t.Rows) + 2, func(h int) []string {
+		if h <= 0 {
+			return nil
+		}
+		return append([]string{title}, l.draw(c, t, h-1, o)...)
+	}}
+}
+
+// options are the sparkline of a group: how many tasks waited there.
+func (p *Stalls) options(f Frame, sleepers bool) listOptions {
+	if sleepers {
+		return listOptions{}
+	}
+	return listOptions{SparkTitle: "tasks over time", Spark: func(row string) []float64 {
+		return series(f, mostSpark, stallsOf, func(s *collectors.Stalls) float64 {
+			for _, g := range s.Groups {
+				if stallRow(g.Class, g.Function) == row {
+					return float64(g.Tasks)
+				}
+			}
+			return 0
+		})
+	}}
+}
+
+func (p *Stalls) heading(f Frame, sleepers bool) []string {
+	if sleepers {
+		parts := []string{"asleep", "busiest processes first", "had a CPU in the last 10 s"}
+		if w := newest(f, waitsOf); w != nil {
+			parts = append(parts, fmt.Sprintf("%d threads", w.Threads))
+			if w.Unlisted > 0 {
+				parts = append(parts, fmt.Sprintf("%d not listed", w.Unlisted))
+			}
+		}
+		return parts
+	}
+	parts := []string{"in D"}
+	if s := newest(f, stallsOf); s != nil {
+		parts = append(parts, fmt.Sprintf("%d task%s", s.Tasks, plural(s.Tasks)), "by wait function", "LONGEST is the least it has lasted")
+		if s.Source != "iter/task" {
+			parts = slices.Insert(parts, 2, "processes only")
+		}
+	}
+	return parts
+}
