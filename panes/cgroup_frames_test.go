@@ -85,7 +85,7 @@ func extremeCgroups() []cgroupFixture {
 		{"/caf\xc3", "caf\xc3", []string{"caf\xc3"}, all, 1 << 40, 7, 0},
 		{"/日本語日本語日本語日本語日本語", "日本語日本語日本語日本語日本語", []string{"日本語日本語日本語"}, all, 24 << 40, 65_000, 0},
 	}
-	for i := range 300 {
+	for i := range 120 {
 		path := fmt.Sprintf("/a%s/%d", strings.Repeat("/deeper", i%9), i)
 		list = append(list, cgroupFixture{path, path[1:], nil, limits(0, 0, 0), uint64(i) << 20, uint64(i), 0})
 	}
@@ -103,6 +103,9 @@ func addCgroups(s *story, l load, snap *collectors.Snapshot) {
 		return
 	}
 	list := cgroupsOfStory(s)
+	if s.kind == "extreme" && i < 100 && i > 0 { // so many are made for the last seconds only
+		list = list[:0]
+	}
 	g := &collectors.Cgroups{Span: snap.Host.Span, Count: len(list) - 1, Version: "v2"}
 	var waiting, running float64
 	for slot, n := range l.waits {
@@ -163,7 +166,7 @@ func addCgroups(s *story, l load, snap *collectors.Snapshot) {
 			r.Usage *= 8
 		}
 		if i > 0 {
-			fillCgroup(s, &r, x, l, waiting, snap)
+			fillCgroup(s, &r, list, x, l, waiting, snap)
 		}
 		g.Rows = append(g.Rows, r)
 	}
@@ -189,7 +192,7 @@ func slotMean(slot int) float64 {
 }
 
 // fillCgroup adds what takes two readings.
-func fillCgroup(s *story, r *collectors.CgroupRow, x cgroupFixture, l load, waiting float64, snap *collectors.Snapshot) {
+func fillCgroup(s *story, r *collectors.CgroupRow, list []cgroupFixture, x cgroupFixture, l load, waiting float64, snap *collectors.Snapshot) {
 	r.Has |= collectors.HasUsage | collectors.HasSplit | collectors.HasThrottle | collectors.HasEvents | collectors.HasHigh | collectors.HasIO | collectors.HasDenied
 	r.User = time.Duration(float64(r.Usage) * l.usr / (l.usr + l.sys + l.soft))
 	r.System = r.Usage - r.User
@@ -203,7 +206,7 @@ func fillCgroup(s *story, r *collectors.CgroupRow, x cgroupFixture, l load, wait
 	}
 	r.Events.High = uint64(float64(x.high) * seconds)
 	r.IO = &collectors.CgroupIO{}
-	for _, y := range cgroupsOfStory(s) {
+	for _, y := range list {
 		if y.path == x.path || isAbove(x.path, y.path) {
 			addDiskIO(r.IO, snap, y.name)
 		}
@@ -214,7 +217,7 @@ func fillCgroup(s *story, r *collectors.CgroupRow, x cgroupFixture, l load, wait
 	r.Has |= collectors.HasPSI
 	r.PSI = &collectors.CgroupPSI{}
 	share := 0.0
-	for _, y := range cgroupsOfStory(s) {
+	for _, y := range list {
 		if y.path != x.path && !isAbove(x.path, y.path) {
 			continue
 		}
