@@ -18,7 +18,9 @@ func (p *Cgroups) Table(f Frame) Table {
 	t := Table{Title: "cgroups"}
 	cols := cgroupColumns()
 	for _, c := range cols {
-		c.Hidden = !c.in[p.about]
+		if c.Hidden = !c.in[p.about]; c.Hidden {
+			c.Rank += 10 // a report has it if there is room
+		}
 		t.Columns = append(t.Columns, c.Column)
 	}
 	rows, s := cgroupsOver(f)
