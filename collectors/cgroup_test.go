@@ -35,7 +35,7 @@ const (
 		"36 31 0:33 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer\n"
 )
 
-// put writes files of a cgroup: "cpu.stat", text, …
+// put writes files of a cgroup: name, text, name, text and so on.
 func (c cgroupTreeOf) put(dir string, files ...string) {
 	c.t.Helper()
 	for i := 0; i < len(files); i += 2 {

@@ -67,7 +67,7 @@ func (p *Cgroups) Table(f Frame) Table {
 func listedCgroup(c *cgroupSum) bool {
 	limit, _ := memoryLimit(c.Own)
 	limited := c.Own.CPUs > 0 || limit != collectors.NoLimit
-	return limited || c.Leaf && !(c.Empty && c.Memory == 0)
+	return limited || c.Leaf && (!c.Empty || c.Memory > 0)
 }
 
 // covered is how many rows below the root there are.
