@@ -87,7 +87,7 @@ type CgroupRow struct {
 type CgroupEvents struct{ Low, High, Max, OOM, OOMKill uint64 }
 
 // CgroupPSI is the stall time of a cgroup's tasks over the span.
-type CgroupPSI struct{ CPU, Memory, IO StallTime }
+type CgroupPSI struct{ CPU, Memory, IO CgroupStall }
 
 // CgroupIO is the I/O of a cgroup's tasks over the span, at the lowest devices only.
 type CgroupIO struct{ RBytes, WBytes, RIOs, WIOs uint64 }
@@ -161,7 +161,7 @@ type cgroupReading struct {
 	periods, throttled               uint64
 	memory, swap, pids, denied       uint64
 	events                           memEvents
-	psi                              [3]StallTime
+	psi                              [3]CgroupStall
 	io                               cgroupIO
 	mem                              memStat
 	ioMax                            []CgroupIOLimit
@@ -219,8 +219,8 @@ func deriveCgroup(info *CgroupInfo, prev, cur *cgroupReading) CgroupRow {
 	return r
 }
 
-func (s StallTime) since(prev StallTime) StallTime {
-	return StallTime{max(s.Some-prev.Some, 0), max(s.Full-prev.Full, 0)}
+func (s CgroupStall) since(prev CgroupStall) CgroupStall {
+	return CgroupStall{max(s.Some-prev.Some, 0), max(s.Full-prev.Full, 0)}
 }
 
 // unlimited bounds nothing.

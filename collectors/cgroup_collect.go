@@ -33,8 +33,7 @@ type cgroupCollector struct {
 	begun  bool
 	last   time.Duration // end of the last span
 	cursor int           // of tree.order: where reading goes on
-	count  struct{ leaves, limited int }
-	err    error // of the last Collect
+	err    error         // of the last Collect
 }
 
 // NewCgroups returns the collector of Cgroups. It needs no privilege.
@@ -86,7 +85,7 @@ func (c *cgroupCollector) Collect(ctx context.Context, now time.Duration) (Sampl
 	if c.begun {
 		c.tree.refresh(looks)
 	} else {
-		c.last, looks, most = now, 0, MaxCgroupReads
+		c.last, most = now, MaxCgroupReads
 	}
 	s := &Cgroups{Span: Span{c.last, now}, Version: c.tree.mounts.version(), Gone: c.tree.removed, Omitted: c.tree.omitted}
 	order := c.tree.order

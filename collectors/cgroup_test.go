@@ -35,7 +35,7 @@ const (
 		"36 31 0:33 / /sys/fs/cgroup/freezer rw - cgroup cgroup rw,freezer\n"
 )
 
-// put writes files of a cgroup: "cpu.stat", text, …
+// put writes files of a cgroup: name, text, name, text and so on.
 func (c cgroupTreeOf) put(dir string, files ...string) {
 	c.t.Helper()
 	for i := 0; i < len(files); i += 2 {
@@ -131,7 +131,7 @@ func TestCgroupsV2(t *testing.T) {
 		Has:   HasMemory | HasSwap | HasPids | HasDetail | HasUsage | HasSplit | HasThrottle | HasEvents | HasHigh | HasPSI | HasIO | HasDenied,
 		Usage: 200 * time.Millisecond, User: 100 * time.Millisecond, System: 100 * time.Millisecond,
 		Memory: 480000, Swap: 4096, Pids: 5, Events: CgroupEvents{High: 2},
-		PSI:    &CgroupPSI{CPU: StallTime{Some: 250 * time.Microsecond}, Memory: StallTime{500 * time.Microsecond, 250 * time.Microsecond}},
+		PSI:    &CgroupPSI{CPU: CgroupStall{Some: 250 * time.Microsecond}, Memory: CgroupStall{500 * time.Microsecond, 250 * time.Microsecond}},
 		IO:     &CgroupIO{RBytes: 4096}, // the loop device is not counted twice
 		Detail: &CgroupDetail{Anon: 100, File: 200, OOMKills: 2, PidsDenied: 3},
 	}

@@ -39,7 +39,7 @@ func cgroupLine(f Frame) line {
 	l.series = series(f, sparkSamples, cgroupsOf, func(s *collectors.Cgroups) float64 {
 		for i := range s.Rows {
 			if r := &s.Rows[i]; r.CgroupInfo != nil && r.Path.Bytes() == l.row {
-				one := newCgroupSum(r)
+				one := oneCgroup(r)
 				if _, n := one.pain(); n > 0 {
 					return 100 * n
 				}

@@ -165,9 +165,10 @@ func cgroupNow(f Frame, c Canvas, one *cgroupSum) []string {
 		l := widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, fmt.Sprintf("%-7s", label))
 		return l.Plain(widget.ClipWords(strings.Join(parts, "  "), l.Left())).String()
 	}
+	cols := cgroupColumns()
 	// cell writes a number with what follows it, and only - for one that is missing.
 	cell := func(id, unit string) string {
-		for _, col := range cgroupColumns() {
+		for _, col := range cols {
 			if col.ID == id {
 				v := col.cell(&Cgroups{}, f, one)
 				if !v.Known() {
@@ -191,7 +192,7 @@ func cgroupNow(f Frame, c Canvas, one *cgroupSum) []string {
 		kills = fmt.Sprintf("(%d of all time)", d.OOMKills)
 	}
 	out := []string{
-		say("cpu", cell("%CPU", " %"), cell("%quota", " %")+" of quota "+cell("quota", ""), "throttled "+cell("%thr", " %")+", "+cell("thr_ms", " ms/s"), "weight "+cell("weight", "")),
+		say("cpu", cell("%CPU", " %"), cell("%quota", " %")+" of quota "+cell("quota", ""), "throttled "+cell("%thr", " %")+" "+cell("thr_ms", " ms/s"), "weight "+cell("weight", "")),
 		say("memory", mem...),
 		say("holds", hold...),
 		say("events", "high "+cell("high/s", "/s"), "max "+cell("max/s", "/s"), "oom_kill "+cell("oom", "")+" "+kills, "refault "+refaults),
@@ -291,7 +292,7 @@ func limitChain(c Canvas, rows []cgroupSum, one *cgroupSum, room int) []string {
 func cgroupPlots(f Frame, c Canvas, path string, room int) []string {
 	half := (c.Width - 2) / 2
 	block := func(title string, width int, value func(*cgroupSum) float64, label func(float64) string) []string {
-		values := cgroupHistories(f, value)[path]
+		values := cgroupHistory(f, path, value)
 		top := most(values)
 		head := title
 		if len(values) > 0 {

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"math"
 	"slices"
-	"strings"
 	"time"
 
 	"bpf60/collectors"
@@ -57,7 +56,11 @@ func cgroupsOver(f Frame) ([]cgroupSum, *collectors.Cgroups) {
 			case !known && gone[path]:
 			case !known:
 				at[path] = len(out)
-				out = append(out, newCgroupSum(r))
+				if f.Span > 0 {
+					out = append(out, newCgroupSum(r))
+				} else {
+					out = append(out, oneCgroup(r))
+				}
 			case out[j].ID != r.ID: // another that had the name before
 			case f.Span > 0:
 				out[j].add(r)
@@ -77,16 +80,27 @@ func cgroupsOver(f Frame) ([]cgroupSum, *collectors.Cgroups) {
 
 // comparePaths orders paths as a tree is printed: what is below a cgroup follows it at once.
 func comparePaths(a, b string) int {
-	return slices.Compare(strings.Split(strings.Trim(a, "/"), "/"), strings.Split(strings.Trim(b, "/"), "/"))
+	if a == "/" || b == "/" {
+		return cmp.Compare(len(a), len(b))
+	}
+	for i := range min(len(a), len(b)) {
+		if a[i] == b[i] {
+			continue
+		}
+		if a[i] == '/' { // before any other byte, also those that are less
+			return -1
+		}
+		if b[i] == '/' {
+			return 1
+		}
+		return cmp.Compare(a[i], b[i])
+	}
+	return cmp.Compare(len(a), len(b))
 }
 
+// newCgroupSum is one row, to which others may be added.
 func newCgroupSum(r *collectors.CgroupRow) cgroupSum {
-	c := cgroupSum{CgroupRow: *r}
-	for _, p := range c.parts() {
-		if r.Has&p.has != 0 {
-			*p.seconds = r.Seconds()
-		}
-	}
+	c := oneCgroup(r)
 	if r.PSI != nil { // copies: samples are not ours to write
 		psi := *r.PSI
 		c.PSI = &psi
@@ -98,6 +112,18 @@ func newCgroupSum(r *collectors.CgroupRow) cgroupSum {
 	if r.Detail != nil {
 		d := *r.Detail
 		c.Detail = &d
+	}
+	return c
+}
+
+// oneCgroup is one row as it is. It shares what the row points to.
+func oneCgroup(r *collectors.CgroupRow) cgroupSum {
+	c := cgroupSum{CgroupRow: *r}
+	s := r.Seconds()
+	for _, p := range c.parts() {
+		if r.Has&p.has != 0 {
+			*p.seconds = s
+		}
 	}
 	return c
 }
@@ -180,8 +206,8 @@ func (c *cgroupSum) fill(r *collectors.CgroupRow) {
 	c.Has |= missing
 }
 
-func addStall(a, b collectors.StallTime) collectors.StallTime {
-	return collectors.StallTime{Some: a.Some + b.Some, Full: a.Full + b.Full}
+func addStall(a, b collectors.CgroupStall) collectors.CgroupStall {
+	return collectors.CgroupStall{Some: a.Some + b.Some, Full: a.Full + b.Full}
 }
 
 // cpus is how many CPUs it used on average, not a number when that is not known.

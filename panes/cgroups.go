@@ -146,6 +146,9 @@ func cgroupColumns() []cgroupColumn {
 	const a, c, m, d = allResources, cpuResource, memoryResource, ioResource
 	col := func(id, unit string, width, decimals, rank int, cell func(*cgroupSum) Cell, in ...resource) cgroupColumn {
 		x := cgroupColumn{Column: Column{ID: id, Title: id, Unit: unit, Width: width, Decimals: decimals, Rank: rank}}
+		if strings.HasPrefix(unit, "bytes") {
+			x.Form = Bytes
+		}
 		x.cell = func(_ *Cgroups, f Frame, c *cgroupSum) Cell { return explained(f, cell(c)) }
 		for _, r := range in {
 			x.in[r] = true
@@ -159,8 +162,8 @@ func cgroupColumns() []cgroupColumn {
 		col("quota", "cpus", 5, 2, 1, quotaCell, c),
 		col("%quota", "%", 6, 1, 2, func(c *cgroupSum) Cell { return share100(c.ofQuota(), lacksQuota(c)) }, a, c),
 		col("%thr", "%", 5, 1, 0, func(c *cgroupSum) Cell { return share100(c.stopped(), lacksThrottle(c)) }, a, c),
-		col("thr_ms", "ms/s", 6, 0, 2, func(c *cgroupSum) Cell { return per(1e3*c.ThrottledFor.Seconds(), c.throttle, lacksThrottle(c)) }, c),
-		col("periods", "/s", 7, 1, 5, func(c *cgroupSum) Cell { return per(float64(c.Periods), c.throttle, lacksThrottle(c)) }, c),
+		col("thr_ms", "ms/s", 6, 0, 2, func(c *cgroupSum) Cell { return throttleCell(c, 1e3*c.ThrottledFor.Seconds()) }, c),
+		col("periods", "/s", 7, 1, 5, func(c *cgroupSum) Cell { return throttleCell(c, float64(c.Periods)) }, c),
 		col("weight", "", 6, 0, 6, weightCell, c),
 		col("MEM", "bytes", 5, 0, 0, func(c *cgroupSum) Cell { return gauge(c, collectors.HasMemory, c.Memory, lacksMemory) }, a, m),
 		col("high", "bytes", 5, 0, 3, func(c *cgroupSum) Cell { return limitCell(c.Tight.High, "memory.high") }, m),
@@ -303,6 +306,14 @@ func weightCell(c *cgroupSum) Cell {
 		return Missing(lacksUsage)
 	}
 	return Number(float64(c.Weight))
+}
+
+// throttleCell is a rate of its own quota: without one there is nothing to count.
+func throttleCell(c *cgroupSum, n float64) Cell {
+	if math.IsNaN(c.stopped()) {
+		return Missing(lacksThrottle(c))
+	}
+	return per(n, c.throttle, lacksThrottle(c))
 }
 
 func highCell(c *cgroupSum) Cell {

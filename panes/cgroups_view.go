@@ -18,7 +18,9 @@ func (p *Cgroups) Table(f Frame) Table {
 	t := Table{Title: "cgroups"}
 	cols := cgroupColumns()
 	for _, c := range cols {
-		c.Hidden = !c.in[p.about]
+		if c.Hidden = !c.in[p.about]; c.Hidden {
+			c.Rank += 10 // a report has it if there is room
+		}
 		t.Columns = append(t.Columns, c.Column)
 	}
 	rows, s := cgroupsOver(f)
@@ -65,7 +67,7 @@ func (p *Cgroups) Table(f Frame) Table {
 func listedCgroup(c *cgroupSum) bool {
 	limit, _ := memoryLimit(c.Own)
 	limited := c.Own.CPUs > 0 || limit != collectors.NoLimit
-	return limited || c.Leaf && !(c.Empty && c.Memory == 0)
+	return limited || c.Leaf && (!c.Empty || c.Memory > 0)
 }
 
 // covered is how many rows below the root there are.
@@ -140,12 +142,8 @@ func sparkOf(about resource) string {
 
 // cgroupSpark returns the history of a cgroup's main number, oldest first.
 func cgroupSpark(f Frame, about resource) func(row string) []float64 {
-	var all map[string][]float64 // made at the first row: a narrow screen asks for none
 	return func(row string) []float64 {
-		if all == nil {
-			all = cgroupHistories(f, func(c *cgroupSum) float64 { return mainNumber(c, about) })
-		}
-		return all[row]
+		return cgroupHistory(f, row, func(c *cgroupSum) float64 { return mainNumber(c, about) })
 	}
 }
 
@@ -166,21 +164,27 @@ func mainNumber(c *cgroupSum, about resource) float64 {
 	return c.cpus()
 }
 
-// cgroupHistories returns one number of every cgroup's rows over the frame, oldest first, at most
-// a minute of ticks.
-func cgroupHistories(f Frame, value func(*cgroupSum) float64) map[string][]float64 {
-	out := make(map[string][]float64)
+// cgroupHistory returns one number of a cgroup's rows over the last minute of ticks, oldest first.
+func cgroupHistory(f Frame, path string, value func(*cgroupSum) float64) []float64 {
+	var out []float64
+	at := 0 // where the row stood in the moment before: mostly it is there again
 	for _, m := range f.Past[max(len(f.Past)-sparkSamples, 0):] {
 		if m.Snapshot == nil || m.Cgroups == nil {
 			continue
 		}
-		for i := range m.Cgroups.Rows {
-			if r := &m.Cgroups.Rows[i]; r.CgroupInfo != nil {
-				one := newCgroupSum(r)
-				if v := value(&one); !math.IsNaN(v) {
-					out[r.Path.Bytes()] = append(out[r.Path.Bytes()], v)
-				}
+		rows := m.Cgroups.Rows
+		for i := range rows {
+			k := (at + i) % len(rows)
+			r := &rows[k]
+			if r.CgroupInfo == nil || r.Path.Bytes() != path {
+				continue
 			}
+			at = k
+			one := oneCgroup(r)
+			if v := value(&one); !math.IsNaN(v) {
+				out = append(out, v)
+			}
+			break
 		}
 	}
 	return out

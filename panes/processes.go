@@ -73,6 +73,7 @@ func (p *Processes) Keys() []keymap.Key {
 		keymap.New(keyByTime, "T", "by time", "T").In("sort by CPU time since the process began"),
 		keymap.New(keyByPID, "N", "by PID", "N"),
 		keymap.New(keyKernel, "K", "kernel", "K").In("kernel threads: all, or those that did something"),
+		cgroupsKey(),
 	}
 	return append(out, p.list().keys()...)
 }
@@ -104,6 +105,8 @@ func (p *Processes) Update(msg tea.Msg) tea.Cmd {
 func (p *Processes) press(msg Press) tea.Cmd {
 	l := p.list()
 	switch msg.ID {
+	case keyCgroups:
+		return openCgroups(cpuResource)
 	case keyThreads:
 		p.threads = !p.threads
 		return send(WantMsg{})

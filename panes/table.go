@@ -5,7 +5,6 @@ package panes
 import (
 	"math"
 	"strconv"
-	"strings"
 	"time"
 
 	"bpf60/collectors"
@@ -54,6 +53,7 @@ type Form uint8
 const (
 	Plain   Form = iota
 	KiB          // a size in KiB: 31M, 13.1G
+	Bytes        // a size in bytes
 	CPUTime      // seconds: 12:34.56, 123h45m
 )
 
@@ -126,19 +126,18 @@ func (c Cell) Format(decimals int) string {
 const unknowable = "?"
 
 // fit prints the cell for its column. A number that is too long is shortened, never cut: a cut
-// number is a wrong one. Bytes are written as sizes.
+// number is a wrong one.
 func (c Cell) fit(col Column) string {
 	const exact = 1 << 53
 	if c.kind == number && c.num >= 0 && c.num < exact {
 		switch col.Form {
 		case KiB:
 			return widget.Bytes(uint64(c.num*1024)) + c.Badge
+		case Bytes:
+			return widget.Bytes(uint64(c.num)) + c.Badge
 		case CPUTime:
 			return widget.CPUTime(time.Duration(min(c.num, math.MaxInt64/1e9)*1e9)) + c.Badge
 		case Plain:
-		}
-		if strings.HasPrefix(col.Unit, "bytes") {
-			return widget.Bytes(uint64(c.num)) + c.Badge
 		}
 	}
 	s := c.Format(col.Decimals)
