@@ -277,9 +277,12 @@ func (r *Root) footerList() []keymap.Key {
 	if r.paused {
 		order = []string{keymap.Pause, keymap.Earlier, keymap.Later, keymap.Live, keymap.Open, keymap.Back}
 	}
+	const most = 4 // of the pane's own: the rest is one ? away
+	own := 0
 	for _, k := range r.top().Keys() {
-		if k.ID != keymap.Up && k.ID != keymap.Down && k.ID != keymap.Open && k.ID != keymap.Back {
+		if own < most && inFooter(k) {
 			order = append(order, k.ID)
+			own++
 		}
 	}
 	if !r.paused {
@@ -300,6 +303,16 @@ func (r *Root) footerList() []keymap.Key {
 		}
 	}
 	return out
+}
+
+// inFooter says whether a pane's key is worth a place there: not what every table has, nor what
+// stands there already.
+func inFooter(k keymap.Key) bool {
+	switch k.ID {
+	case keymap.Up, keymap.Down, keymap.Open, keymap.Back, keymap.Earlier, keymap.Later, keySortLeft, keySortRight, keyReverse:
+		return false
+	}
+	return k.Enabled()
 }
 
 // cost is what bpf60 itself takes, in full or in short, and what it has lost.

@@ -202,11 +202,11 @@ func evidence(c Canvas, l listedFinding) []string {
 	return append(out, row.String())
 }
 
-// digitOf is the key of a pane, its name where it has none, as for the log.
+// digitOf is the key of a pane.
 func digitOf(id ID) string {
 	for _, p := range All() {
 		if i := p.Info(); i.ID == id {
-			return cmp.Or(i.Digit, i.Short)
+			return cmp.Or(i.Digit, ":") // by its name
 		}
 	}
 	return string(id)
