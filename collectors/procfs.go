@@ -33,6 +33,9 @@ func NewFS(root string) FS {
 // path names a file of the tree.
 func (fs FS) path(name string) string { return filepath.Join(fs.root, name) }
 
+// beside names a file by its absolute path in the file system that the tree's /proc is mounted in.
+func (fs FS) beside(path string) string { return filepath.Join(filepath.Dir(fs.root), path) }
+
 // readSome returns the first n bytes of a file that is read once, or less if it is shorter.
 func (fs FS) readSome(name string, n int) ([]byte, error) {
 	f, err := os.Open(fs.path(name))

@@ -31,6 +31,7 @@ type Snapshot struct {
 	FileSystems *FileSystems
 	Memory      *Memory
 	Slab        *Slab
+	Network     *Network
 	Stalls      *Stalls
 	Waits       *Waits
 	Log         *Log
@@ -38,6 +39,7 @@ type Snapshot struct {
 	SoftIRQ     *SoftIRQ
 	TCP         *TCP
 	Sockets     *Sockets
+	Cgroups     *Cgroups
 }
 
 // ProbeRows lists the rows of all collectors, by collector and in its order.

@@ -40,6 +40,9 @@ type Tasks struct {
 
 func (t *Tasks) put(s *Snapshot) { s.Tasks = t }
 
+// rare: the list of all processes is in the first sample and in few others.
+func (t *Tasks) rare() bool { return t.Key != nil }
+
 // keyEvery is how many scans pass between two samples with a Key.
 const keyEvery = 60
 

@@ -358,10 +358,10 @@ func Test5000Processes(t *testing.T) {
 		}
 		least := time.Hour
 		for range 10 {
-			began := cpuTime(t)
+			began := processCPU(t)
 			collect()
 			got := collect()
-			least = min(least, (cpuTime(t)-began)/2) // of two, as /proc reads sleepers at every other
+			least = min(least, (processCPU(t)-began)/2) // of two, as /proc reads sleepers at every other
 			if got.Processes < n {
 				t.Errorf("%d processes counted, want %d and more", got.Processes, n)
 			}
@@ -374,7 +374,7 @@ func Test5000Processes(t *testing.T) {
 }
 
 // cpuTime is what this process has used, in user and kernel mode.
-func cpuTime(t testing.TB) time.Duration {
+func processCPU(t testing.TB) time.Duration {
 	var u unix.Rusage
 	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
 		t.Fatal(err)
@@ -394,7 +394,7 @@ func BenchmarkTasks(b *testing.B) {
 			}
 			defer c.Close()
 			at := time.Duration(0)
-			began := cpuTime(b)
+			began := processCPU(b)
 			var n int
 			b.ReportAllocs()
 			for b.Loop() {
@@ -405,7 +405,7 @@ func BenchmarkTasks(b *testing.B) {
 				}
 				n = s.(*Tasks).Threads
 			}
-			b.ReportMetric(float64((cpuTime(b)-began).Nanoseconds())/float64(b.N)/1000, "cpu-us/op")
+			b.ReportMetric(float64((processCPU(b)-began).Nanoseconds())/float64(b.N)/1000, "cpu-us/op")
 			b.ReportMetric(float64(n), "threads")
 		})
 	}

@@ -10,8 +10,10 @@ func All() []Pane {
 		NewProcesses(),
 		NewMemory(),
 		NewDisk(),
+		NewNetwork(),
 		NewTCP(),
 		NewLog(),
 		NewStalls(),
+		NewCgroups(),
 	}
 }

@@ -111,6 +111,7 @@ func (p *CPU) Keys() []keymap.Key {
 		cpuViewKey(p.irqs.view),
 		keymap.New(keySplit, "i", "split", "i").In("split latency: all, by CPU, by cause (woken or preempted)"),
 		resetKey(),
+		cgroupsKey(),
 	}
 }
 
@@ -151,6 +152,8 @@ func (p *CPU) press(msg Press) tea.Cmd {
 		return send(WantMsg{})
 	case keyReset:
 		return send(MarkMsg{})
+	case keyCgroups:
+		return openCgroups(cpuResource)
 	case keymap.Open:
 		if cpu, err := strconv.Atoi(p.selected); err == nil {
 			return send(OpenMsg{newCPUPage(cpu)})

@@ -51,6 +51,7 @@ func (p *Disk) Keys() []keymap.Key {
 		keymap.New(keymap.Open, "Enter", "disk", "enter").In("open the page of the disk"),
 		keymap.New(keyDiskView, "v", view, "v").In("show disks, or file systems"),
 		keymap.New(keyDiskAll, "a", all, "a").In("show partitions, loops, idle devices and file systems in memory too"),
+		cgroupsKey(),
 	}, p.list().keys()...)
 }
 
@@ -80,6 +81,8 @@ func (p *Disk) press(msg Press) tea.Cmd {
 		p.showFiles = !p.showFiles
 	case keyDiskAll:
 		p.all = !p.all
+	case keyCgroups:
+		return openCgroups(ioResource)
 	case keymap.Open:
 		if name := p.under(msg.Frame); name != "" {
 			return send(OpenMsg{newDiskPage(name)})

@@ -71,6 +71,7 @@ func (p *Memory) Keys() []keymap.Key {
 	return append([]keymap.Key{
 		open,
 		keymap.New(keyMemoryView, "v", next.String(), "v").In("list slab caches, where the memory is, tables and limits"),
+		cgroupsKey(),
 	}, p.lists[p.view].keys()...)
 }
 
@@ -101,6 +102,8 @@ func hasKind(row, kind string) bool { return len(row) > len(kind) && row[:len(ki
 
 func (p *Memory) press(msg Press) tea.Cmd {
 	switch msg.ID {
+	case keyCgroups:
+		return openCgroups(memoryResource)
 	case keyMemoryView:
 		p.view = (p.view + 1) % memoryViews
 	case keymap.Open:

@@ -207,8 +207,10 @@ func checklist(f Frame) []line {
 		pidstatLine(f),
 		iostatLine(f),
 		freeLine(f),
+		sarDevLine(f),
 		tcpLine(f),
 		stallsLine(f),
+		cgroupLine(f),
 		topLine(f),
 	}
 }

@@ -73,6 +73,7 @@ func (p *Processes) Keys() []keymap.Key {
 		keymap.New(keyByTime, "T", "by time", "T").In("sort by CPU time since the process began"),
 		keymap.New(keyByPID, "N", "by PID", "N"),
 		keymap.New(keyKernel, "K", "kernel", "K").In("kernel threads: all, or those that did something"),
+		cgroupsKey(),
 	}
 	return append(out, p.list().keys()...)
 }
@@ -104,6 +105,8 @@ func (p *Processes) Update(msg tea.Msg) tea.Cmd {
 func (p *Processes) press(msg Press) tea.Cmd {
 	l := p.list()
 	switch msg.ID {
+	case keyCgroups:
+		return openCgroups(cpuResource)
 	case keyThreads:
 		p.threads = !p.threads
 		return send(WantMsg{})
@@ -252,7 +255,7 @@ func processColumns() []processColumn {
 		col("PPID", "", 7, 0, 12, func(x *process, _ S) Cell { return Number(float64(x.PPID)) }),
 		col("PR", "", 4, 0, 12, func(x *process, _ S) Cell { return Number(float64(x.Prio)) }),
 		col("NI", "", 3, 0, 11, func(x *process, _ S) Cell { return Number(float64(x.Nice)) }),
-		name("cgroup", 20, 9, func(x *process) string { return cgroupOf(x.ProcInfo) }),
+		name("cgroup", 20, 9, func(x *process) string { return clean(x.CgroupName()) }),
 		name("COMMAND", 13, 0, func(x *process) string { return x.command() }),
 	}
 }

@@ -305,14 +305,14 @@ func TestTerminalKeys(t *testing.T) {
 }
 
 func TestRebound(t *testing.T) {
-	keys, errs := keymap.Rebind(map[string][]string{"pause": {"z"}, "cpu.draw": {"w"}, "go.cpu": {"c"}}, GlobalKeys(All()), NewCPU().Keys())
+	keys, errs := keymap.Rebind(map[string][]string{"pause": {"z"}, "cpu.draw": {"w"}, "go.cpu": {"u"}}, GlobalKeys(All()), NewCPU().Keys())
 	if len(errs) > 0 {
 		t.Fatal(errs)
 	}
 	r := resize(root(busyStory(91).frame(), func(c *Config) { c.Keys = keys }), 80, 24)
 	press(r, "2")
 	sees(t, r, "2 does nothing", "[1 Over]")
-	press(r, "c", "v")
+	press(r, "u", "v")
 	sees(t, r, "v does nothing", "[2 CPU]", "w percentiles", "z pause")
 	if _, errs := keymap.Rebind(map[string][]string{"pause": {"2"}}, GlobalKeys(All()), NewCPU().Keys()); len(errs) != 1 {
 		t.Errorf("pause on the digit of a pane: %v, want one complaint", errs)

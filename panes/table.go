@@ -53,6 +53,7 @@ type Form uint8
 const (
 	Plain   Form = iota
 	KiB          // a size in KiB: 31M, 13.1G
+	Bytes        // a size in bytes
 	CPUTime      // seconds: 12:34.56, 123h45m
 )
 
@@ -113,9 +114,16 @@ func (c Cell) Format(decimals int) string {
 	case text:
 		return c.text.String() + c.Badge
 	case missing:
+		if c.Badge == unknowable {
+			return unknowable
+		}
 	}
 	return "-"
 }
+
+// unknowable is the badge of a number that nobody has, as the speed of a link that has none. It is
+// shown in the number's place.
+const unknowable = "?"
 
 // fit prints the cell for its column. A number that is too long is shortened, never cut: a cut
 // number is a wrong one.
@@ -125,6 +133,8 @@ func (c Cell) fit(col Column) string {
 		switch col.Form {
 		case KiB:
 			return widget.Bytes(uint64(c.num*1024)) + c.Badge
+		case Bytes:
+			return widget.Bytes(uint64(c.num)) + c.Badge
 		case CPUTime:
 			return widget.CPUTime(time.Duration(min(c.num, math.MaxInt64/1e9)*1e9)) + c.Badge
 		case Plain:
