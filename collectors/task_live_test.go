@@ -353,11 +353,15 @@ func Test5000Processes(t *testing.T) {
 		if len(first.Key) < n {
 			t.Fatalf("%d processes listed, want %d and more", len(first.Key), n)
 		}
+		for range longAsleep + 1 { // until it is known who sleeps
+			collect()
+		}
 		least := time.Hour
-		for range 20 {
+		for range 10 {
 			began := processCPU(t)
+			collect()
 			got := collect()
-			least = min(least, processCPU(t)-began)
+			least = min(least, (processCPU(t)-began)/2) // of two, as /proc reads sleepers at every other
 			if got.Processes < n {
 				t.Errorf("%d processes counted, want %d and more", got.Processes, n)
 			}

@@ -194,6 +194,53 @@ func TestProcScanSlowChanges(t *testing.T) {
 	}
 }
 
+// TestProcScanCrowd holds that with many processes a long sleeper is read at every other scan, that it
+// loses nothing by it, and that who moved is read at each.
+func TestProcScanCrowd(t *testing.T) {
+	tree := procTree{t, t.TempDir()}
+	tree.process(100, "S", "50", "30000000 5 1\n")
+	p := openProc(t, tree.root)
+	crowded := func(on bool) *taskRec {
+		for pid := int32(1_000_000); on && len(p.known) <= crowd; pid++ {
+			p.known[pid] = knownProc{round: p.round}
+		}
+		return &scan(t, p)[0]
+	}
+	for range longAsleep + 1 {
+		crowded(true)
+	}
+	for _, moves := range []bool{false, true} { // whichever of two scans it is that leaves it out
+		run := uint64(31_000_000)
+		if moves {
+			run = 35_000_000
+			crowded(true)
+		}
+		tree.process(100, "S", "50", strconv.FormatUint(run, 10)+" 5 1\n")
+		if first, second := crowded(true).Run, crowded(true).Run; second != run {
+			t.Errorf("after two scans it ran %d and %d ns, want %d at the second", first, second, run)
+		}
+		tree.process(100, "S", "50", strconv.FormatUint(run+7, 10)+" 5 1\n")
+		if got := crowded(true).Run; got != run+7 {
+			t.Errorf("awake, it ran %d ns, want %d at once", got, run+7)
+		}
+		for range longAsleep + 1 {
+			crowded(true)
+		}
+	}
+	late := 0
+	for i := range uint64(20) {
+		run := 40_000_000 + i
+		tree.process(100, "S", "50", strconv.FormatUint(run, 10)+" 5 1\n")
+		p.known[100] = knownProc{rec: p.known[100].rec, sched: p.known[100].sched, asleep: longAsleep}
+		if crowded(true).Run != run {
+			late++
+		}
+	}
+	if late != 10 {
+		t.Errorf("a long sleeper was late %d times of 20, want every other", late)
+	}
+}
+
 func TestProcScanErrors(t *testing.T) {
 	if err := newProcScanner(NewFS(t.TempDir() + "/none")).Open(context.Background()); !errors.Is(err, unix.ENOENT) {
 		t.Errorf("Open of no directory = %v, want ENOENT", err)

@@ -35,6 +35,15 @@ type ProcInfo struct {
 	ArgsRead ArgsState
 }
 
+// CgroupName is a short name of the cgroup: the container's, pod's or unit's. Empty until the path is
+// known.
+func (p *ProcInfo) CgroupName() Raw {
+	if p.CgroupPath.s == "" {
+		return Raw{}
+	}
+	return RawString(containerName(p.CgroupPath.s))
+}
+
 // ArgsState says what is known of a command line.
 type ArgsState uint8
 

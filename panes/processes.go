@@ -255,7 +255,7 @@ func processColumns() []processColumn {
 		col("PPID", "", 7, 0, 12, func(x *process, _ S) Cell { return Number(float64(x.PPID)) }),
 		col("PR", "", 4, 0, 12, func(x *process, _ S) Cell { return Number(float64(x.Prio)) }),
 		col("NI", "", 3, 0, 11, func(x *process, _ S) Cell { return Number(float64(x.Nice)) }),
-		name("cgroup", 20, 9, func(x *process) string { return cgroupOf(x.ProcInfo) }),
+		name("cgroup", 20, 9, func(x *process) string { return clean(x.CgroupName()) }),
 		name("COMMAND", 13, 0, func(x *process) string { return x.command() }),
 	}
 }

@@ -290,15 +290,6 @@ func userOf(p *collectors.ProcInfo) string {
 	return strconv.FormatUint(uint64(p.UID), 10)
 }
 
-// cgroupOf is a short name of the cgroup: the last part of its path.
-func cgroupOf(p *collectors.ProcInfo) string {
-	path := strings.TrimRight(clean(p.CgroupPath), "/")
-	if path == "" && p.CgroupPath.Bytes() != "" {
-		return "/"
-	}
-	return path[strings.LastIndexByte(path, '/')+1:]
-}
-
 // byUse orders processes: what ran most, then what holds most, then by number.
 func byUse(a, b *process) int {
 	return cmp.Or(cmp.Compare(b.run, a.run), cmp.Compare(b.rss, a.rss), cmp.Compare(a.PID, b.PID))
