@@ -44,7 +44,9 @@ func still(step float64) moves { return moves{step, true} }
 
 // required are the panes that the report must have; others are told and skipped until they are
 // built.
-func required() []string { return []string{"overview", "cpu", "processes", "memory", "disk", "network", "tcp"} }
+func required() []string {
+	return []string{"overview", "cpu", "processes", "memory", "disk", "network", "tcp"}
+}
 
 // instance is a tool that runs beside the program, as often as it is here to be compared.
 type instance struct {
