@@ -44,7 +44,9 @@ func still(step float64) moves { return moves{step, true} }
 
 // required are the panes that the report must have; others are told and skipped until they are
 // built.
-func required() []string { return []string{"overview", "cpu", "processes", "memory", "disk", "network", "tcp"} }
+func required() []string {
+	return []string{"overview", "cpu", "processes", "memory", "disk", "network", "tcp"}
+}
 
 // instance is a tool that runs beside the program, as often as it is here to be compared.
 type instance struct {
@@ -138,7 +140,8 @@ func columns() []column {
 	add("sar", "network", events, "", "rxerr/s txerr/s coll/s rxdrop/s txdrop/s txcarr/s rxfram/s rxfifo/s txfifo/s")
 	// sar 12.6 says retrans/s for what is retrseg/s elsewhere.
 	add("sar", "tcp", events, "", "active/s passive/s iseg/s oseg/s atmptf/s estres/s retrseg/s retrans/s=retrseg/s isegerr/s orsts/s")
-	add("ss", "tcp", gauge, "", "Recv-Q=recv-q Send-Q=send-q mss rto")
+	add("ss", "tcp", still(48<<10), "", "Recv-Q=recv-q Send-Q=send-q") // what the load sends in a beat
+	add("ss", "tcp", gauge, "", "mss rto")
 	add("ss", "tcp", still(2), "", "cwnd")
 	add("ss", "tcp", still(0.1), "", "rtt")
 	return out

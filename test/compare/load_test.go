@@ -251,7 +251,7 @@ func talking(string) (func() error, error) {
 			return c.Close()
 		case 1:
 			if _, err := net.Dial("tcp4", closed); !errors.Is(err, syscall.ECONNREFUSED) {
-				return fmt.Errorf("connecting to a closed port: %v", err)
+				return errors.Join(errors.New("a closed port refused nothing"), err)
 			}
 		case 2:
 			// The SYN is dropped, and sent again after a second.
