@@ -24,7 +24,7 @@ const (
 	// machine that is nearly all of it: queue_sampled itself runs for 0.8 µs.
 	CostQueueSample = 16000
 
-	CostTask = 300 // a thread, of the CPU time of a whole scan
+	CostTask = 400 // a thread, of the CPU time of a whole scan
 )
 
 // Method is how waits for a CPU are measured.

@@ -8,6 +8,8 @@ import (
 	"io"
 	"unsafe"
 
+	"github.com/cilium/ebpf"
+	"github.com/cilium/ebpf/btf"
 	"github.com/cilium/ebpf/link"
 )
 
@@ -44,7 +46,7 @@ func OpenTasks(k *Kernel) (*Tasks, error) {
 	if err := k.needBTF(); err != nil {
 		return nil, err
 	}
-	p, err := obj.load("tasks_listed")
+	p, err := loadTaskProgram(obj)
 	if err != nil {
 		return nil, errors.Join(err, obj.Close())
 	}
@@ -54,6 +56,22 @@ func OpenTasks(k *Kernel) (*Tasks, error) {
 	}
 	obj.links = append(obj.links, it)
 	return &Tasks{obj: obj, iter: it, buf: make([]byte, taskBuf)}, nil
+}
+
+// loadTaskProgram loads the program for how this kernel counts memory. Under a lockdown that forbids
+// what an old one needs, memory stays unknown.
+func loadTaskProgram(obj *object) (*ebpf.Program, error) {
+	types, err := obj.kernel.types().Kernel()
+	if err != nil {
+		return nil, fmt.Errorf("reading the kernel's types: %w", err)
+	}
+	var old *btf.Struct
+	if types.TypeByName("mm_rss_stat", &old) == nil {
+		if p, err := obj.load("tasks_listed_atomic"); err == nil {
+			return p, nil
+		}
+	}
+	return obj.load("tasks_listed")
 }
 
 // Read calls each with every thread. The Task is valid during the call only.

@@ -60,8 +60,9 @@ type tasksTaskCounts struct {
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
-	tasksProgTasksListed = "tasks_listed"
-	tasksVarTaskType     = "task_type"
+	tasksProgTasksListed       = "tasks_listed"
+	tasksProgTasksListedAtomic = "tasks_listed_atomic"
+	tasksVarTaskType           = "task_type"
 )
 
 // loadTasks returns the embedded CollectionSpec for tasks.
@@ -106,7 +107,8 @@ type tasksSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tasksProgramSpecs struct {
-	TasksListed *ebpf.ProgramSpec `ebpf:"tasks_listed"`
+	TasksListed       *ebpf.ProgramSpec `ebpf:"tasks_listed"`
+	TasksListedAtomic *ebpf.ProgramSpec `ebpf:"tasks_listed_atomic"`
 }
 
 // tasksMapSpecs contains maps before they are loaded into the kernel.
@@ -159,12 +161,14 @@ type tasksVariables struct {
 //
 // It can be passed to loadTasksObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tasksPrograms struct {
-	TasksListed *ebpf.Program `ebpf:"tasks_listed"`
+	TasksListed       *ebpf.Program `ebpf:"tasks_listed"`
+	TasksListedAtomic *ebpf.Program `ebpf:"tasks_listed_atomic"`
 }
 
 func (p *tasksPrograms) Close() error {
 	return _TasksClose(
 		p.TasksListed,
+		p.TasksListedAtomic,
 	)
 }
 

@@ -14,6 +14,7 @@ func All(k *bpf.Kernel, fs FS, off map[string]bool) []Collector {
 		NewSlab(fs),
 		NewDisk(fs),
 		NewFileSystems(fs),
+		NewNetwork(fs),
 		NewTCP(fs),
 		NewSched(k, fs, off),
 		NewWake(k),

@@ -4,6 +4,7 @@ package collectors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 )
@@ -43,29 +44,32 @@ func (a *aside[T]) ask(now time.Duration, question func() (T, error)) {
 // open says whether a question waits for its answer.
 func (a *aside[T]) open() bool { return a.answer != nil }
 
-// take returns the answer to the open question; false if there is none after patience, or none
-// was asked.
-func (a *aside[T]) take(ctx context.Context, patience time.Duration) (value T, err error, ok bool) {
+// errNoAnswer says that a question is still open, or that none was asked.
+var errNoAnswer = errors.New("no answer yet")
+
+// take returns the answer to the open question: errNoAnswer if there is none after patience.
+func (a *aside[T]) take(ctx context.Context, patience time.Duration) (T, error) {
+	var none T
 	if a.answer == nil {
-		return value, nil, false
+		return none, errNoAnswer
 	}
 	select { // an answer that is there costs no timer
 	case r := <-a.answer:
 		a.answer = nil
-		return r.value, r.err, true
+		return r.value, r.err
 	default:
 	}
 	if patience <= 0 {
-		return value, nil, false
+		return none, errNoAnswer
 	}
 	timer := time.NewTimer(patience)
 	defer timer.Stop()
 	select {
 	case r := <-a.answer:
 		a.answer = nil
-		return r.value, r.err, true
+		return r.value, r.err
 	case <-timer.C:
 	case <-ctx.Done():
 	}
-	return value, nil, false
+	return none, errNoAnswer
 }

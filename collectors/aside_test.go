@@ -14,7 +14,7 @@ func TestAside(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ctx := t.Context()
 		var a aside[int]
-		if _, _, ok := a.take(ctx, time.Second); ok || a.open() {
+		if _, err := a.take(ctx, time.Second); !errors.Is(err, errNoAnswer) || a.open() {
 			t.Error("an answer without a question")
 		}
 		slow := make(chan struct{})
@@ -24,28 +24,28 @@ func TestAside(t *testing.T) {
 			t.Errorf("asked at %v, want 1 s", a.began)
 		}
 		before := time.Now()
-		if _, _, ok := a.take(ctx, 100*time.Millisecond); ok || time.Since(before) != 100*time.Millisecond {
-			t.Errorf("take of what hangs took %v, answered %v, want 100 ms and no answer", time.Since(before), ok)
+		if _, err := a.take(ctx, 100*time.Millisecond); !errors.Is(err, errNoAnswer) || time.Since(before) != 100*time.Millisecond {
+			t.Errorf("take of what hangs took %v and said %v, want 100 ms and no answer", time.Since(before), err)
 		}
 		ended, cancel := context.WithCancel(ctx)
 		cancel()
 		before = time.Now()
-		if _, _, ok := a.take(ended, time.Hour); ok || time.Since(before) != 0 {
+		if _, err := a.take(ended, time.Hour); !errors.Is(err, errNoAnswer) || time.Since(before) != 0 {
 			t.Error("take outlasts its context")
 		}
 		close(slow)
-		if got, err, ok := a.take(ctx, time.Second); got != 7 || err != nil || !ok || a.open() {
-			t.Errorf("take = %d, %v, %v, want 7", got, err, ok)
+		if got, err := a.take(ctx, time.Second); got != 7 || err != nil || a.open() {
+			t.Errorf("take = %d, %v, want 7", got, err)
 		}
 		want := errors.New("no")
 		a.ask(0, func() (int, error) { return 0, want })
 		synctest.Wait()
-		if _, err, ok := a.take(ctx, 0); !errors.Is(err, want) || !ok {
-			t.Errorf("take = %v, %v, want the error", err, ok)
+		if _, err := a.take(ctx, 0); !errors.Is(err, want) {
+			t.Errorf("take = %v, want %v", err, want)
 		}
 		a.ask(0, func() (int, error) { panic("x") })
-		if _, err, ok := a.take(ctx, time.Second); err == nil || !ok {
-			t.Errorf("take of a panic = %v, %v, want an error", err, ok)
+		if _, err := a.take(ctx, time.Second); err == nil || errors.Is(err, errNoAnswer) {
+			t.Errorf("take of a panic = %v, want its message", err)
 		}
 	})
 }

@@ -14,9 +14,18 @@ func TestKindOf(t *testing.T) {
 		name  string
 		want  DiskKind
 	}{
-		{8, "sda", WholeDisk}, {259, "nvme0n1", WholeDisk}, {259, "nvme0c1n1", Path}, {7, "loop3", Loop}, {1, "ram0", RAMDisk},
-		{253, "zram0", ZRAM}, {253, "dm-0", Mapper}, {9, "md127", MDArray}, {11, "sr0", Removable}, {254, "vda", WholeDisk},
-		{259, "nvmecn", WholeDisk}, {259, "nvme0cn1", WholeDisk},
+		{8, "sda", WholeDisk},
+		{259, "nvme0n1", WholeDisk},
+		{259, "nvme0c1n1", Path},
+		{7, "loop3", Loop},
+		{1, "ram0", RAMDisk},
+		{253, "zram0", ZRAM},
+		{253, "dm-0", Mapper},
+		{9, "md127", MDArray},
+		{11, "sr0", Removable},
+		{254, "vda", WholeDisk},
+		{259, "nvmecn", WholeDisk},
+		{259, "nvme0cn1", WholeDisk},
 	} {
 		if got := kindOf(MakeDev(tt.major, 0), tt.name); got != tt.want {
 			t.Errorf("kindOf(%d, %s) = %s, want %s", tt.major, tt.name, got, tt.want)
@@ -45,8 +54,16 @@ func TestScanDevices(t *testing.T) {
 	tree.write("mdstat", mdstat)
 
 	names := []deviceName{
-		{MakeDev(8, 0), "sda"}, {MakeDev(8, 1), "sda1"}, {MakeDev(259, 0), "nvme0n1"}, {MakeDev(253, 0), "dm-0"}, {MakeDev(253, 1), "dm-1"},
-		{MakeDev(9, 0), "md0"}, {MakeDev(7, 0), "loop0"}, {MakeDev(104, 0), "cciss/c0d0"}, {MakeDev(8, 16), "gone"}, {MakeDev(259, 0), "another"},
+		{MakeDev(8, 0), "sda"},
+		{MakeDev(8, 1), "sda1"},
+		{MakeDev(259, 0), "nvme0n1"},
+		{MakeDev(253, 0), "dm-0"},
+		{MakeDev(253, 1), "dm-1"},
+		{MakeDev(9, 0), "md0"},
+		{MakeDev(7, 0), "loop0"},
+		{MakeDev(104, 0), "cciss/c0d0"},
+		{MakeDev(8, 16), "gone"},
+		{MakeDev(259, 0), "another"},
 	}
 	got, err := scanDevices(NewFS(tree.root), names)
 	if err != nil {

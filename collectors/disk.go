@@ -4,6 +4,7 @@ package collectors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strconv"
 	"time"
@@ -214,8 +215,8 @@ func (c *diskCollector) look(ctx context.Context, now time.Duration) {
 // answer adopts a table that has come. One that says the same is dropped, so that the samples go
 // on to share theirs.
 func (c *diskCollector) answer(ctx context.Context, patience time.Duration) {
-	t, err, ok := c.looking.take(ctx, patience)
-	if !ok {
+	t, err := c.looking.take(ctx, patience)
+	if errors.Is(err, errNoAnswer) {
 		return
 	}
 	if c.tableErr = err; t == nil {

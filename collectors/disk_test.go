@@ -33,7 +33,8 @@ func TestDiskCountsSince(t *testing.T) {
 		},
 		"milliseconds wrap at 32 bits": {
 			ms(top-9, top, top-99), ms(10, 0, 100),
-			DiskCounts{Read: IOCounts{Ms: 20}, BusyMs: 1, QueueMs: 200}, true,
+			DiskCounts{Read: IOCounts{Ms: 20}, BusyMs: 1, QueueMs: 200},
+			true,
 		},
 		"milliseconds step back": {ms(1000, 1000, 1000), ms(999, 0, 1001), DiskCounts{QueueMs: 1}, true},
 		"reads step back":        {DiskCounts{Read: IOCounts{IOs: 9}}, DiskCounts{Read: IOCounts{IOs: 8}, Write: IOCounts{IOs: 99}}, DiskCounts{}, false},

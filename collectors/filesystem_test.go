@@ -5,6 +5,7 @@ package collectors
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -113,9 +114,12 @@ func TestDeadMount(t *testing.T) {
 	procTree{t, tree.sys}.write("fs/ext4/sda1/errors_count", "2\n")
 	synctest.Test(t, func(t *testing.T) {
 		dead := make(chan struct{})
+		var mu sync.Mutex // the questions are asked from goroutines of their own
 		asked := make(map[string]int)
 		c := newFileSystems(NewFS(tree.root), func(path string, b *unix.Statfs_t) error {
+			mu.Lock()
 			asked[path]++
+			mu.Unlock()
 			if strings.HasPrefix(path, "/net") {
 				<-dead
 			}

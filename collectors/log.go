@@ -20,7 +20,7 @@ const LogID ID = "log"
 const (
 	maxLogNew    = 200 // records of one sample; more are counted
 	maxLogRecent = 500 // records that are kept
-	logHour      = time.Hour
+	logWindow    = time.Hour
 )
 
 // LogLevels is how many levels there are: emerg alert crit err warn notice info debug.
@@ -270,7 +270,7 @@ func (c *logCollector) shorten(l *Log) {
 func (c *logCollector) countHour(l *Log, mono time.Duration) {
 	l.Partial = c.cut
 	for _, r := range slices.Backward(c.recent) {
-		if r.Since >= 0 && mono-(r.Since-c.skew) > logHour {
+		if r.Since >= 0 && mono-(r.Since-c.skew) > logWindow {
 			l.Partial = false
 			break
 		}

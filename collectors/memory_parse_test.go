@@ -55,11 +55,14 @@ func TestParseMemInfo(t *testing.T) {
 		"captured": {
 			string(fixtureFile(t, "meminfo")),
 			map[MemField]uint64{MemTotal: 24682416, MemPercpu: 688, MemHugepagesize: 2048, MemCommittedAS: 67428},
-			[]MemField{MemHardwareCorrupted, MemCmaTotal}, true,
+			[]MemField{MemHardwareCorrupted, MemCmaTotal},
+			true,
 		},
 		"5.10": {
-			meminfo510, map[MemField]uint64{MemAvailable: 2817028, MemSwapFree: 1045744, MemHugetlb: 6144},
-			[]MemField{MemZswap, MemSecPageTables, MemBalloon}, true,
+			meminfo510,
+			map[MemField]uint64{MemAvailable: 2817028, MemSwapFree: 1045744, MemHugetlb: 6144},
+			[]MemField{MemZswap, MemSecPageTables, MemBalloon},
+			true,
 		},
 		"6.1":              {meminfo61, map[MemField]uint64{MemZswap: 12, MemZswapped: 40, MemSecPageTables: 28}, []MemField{MemBalloon}, true},
 		"6.12":             {meminfo612, map[MemField]uint64{MemBalloon: 1024, MemHugetlb: 8192}, nil, true},

@@ -86,7 +86,6 @@ func listenTCP(t testing.TB, addr string, backlog int) (fd, port int) {
 	if err := unix.Bind(fd, a); err != nil {
 		t.Fatal(err)
 	}
-	//nolint:forbidigo // the test serves itself
 	if err := unix.Listen(fd, backlog); err != nil {
 		t.Fatal(err)
 	}

@@ -146,6 +146,37 @@ func TestRunnerFirstSnapshot(t *testing.T) {
 	}
 }
 
+// A list that only some samples hold is not given up for the next sample, however late it comes.
+func TestRunnerKeepsRareLists(t *testing.T) {
+	for _, late := range []time.Duration{0, 40 * time.Millisecond, 400 * time.Millisecond, 1400 * time.Millisecond} {
+		synctest.Test(t, func(t *testing.T) {
+			first := true
+			tasks := &fakeCollector{meta: Meta{ID: TasksID}, startTime: late, sample: func(s Span, _ uint64) Sample {
+				out := &Tasks{Span: s}
+				if first {
+					out.Key = []TaskState{{Threads: 1}}
+				}
+				first = false
+				return out
+			}}
+			x := runTrial(t, RunnerConfig{Collectors: []Collector{tasks}})
+			snaps := x.at(4*time.Second + 700*time.Millisecond)
+			if err := x.stop(); err != nil {
+				t.Fatalf("Run = %v, want nil", err)
+			}
+			lists := 0
+			for _, s := range snaps {
+				if s.Tasks != nil && s.Tasks.Key != nil {
+					lists++
+				}
+			}
+			if lists != 1 {
+				t.Errorf("started after %v: %d snapshots hold the list of all processes, want 1", late, lists)
+			}
+		})
+	}
+}
+
 func TestRunnerStartErrors(t *testing.T) {
 	need := &NeedError{Need: "kernel BTF", Remedy: "boot another kernel", Err: errors.New("no such file")}
 	tests := map[string]struct {

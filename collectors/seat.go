@@ -50,10 +50,14 @@ func (s *seat) mayStart(now time.Duration) bool {
 	return s.tries == 1 && now >= s.failed+retryAfter
 }
 
-// undelivered says that events wait to be emitted. A sample that covers no time has gauges only,
-// and the next one brings newer ones.
+// undelivered says that something waits to be emitted that the next sample does not bring: events, or
+// what only some samples hold. A sample that covers no time has gauges only, as a rule.
 func (s *seat) undelivered() bool {
-	return s.ready != nil && s.ready.span().Seconds() > 0
+	if s.ready == nil {
+		return false
+	}
+	rare, ok := s.ready.(interface{ rare() bool })
+	return ok && rare.rare() || s.ready.span().Seconds() > 0
 }
 
 // shown are the collector's rows with what the runner knows on top. A row that is off or failed

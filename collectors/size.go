@@ -23,6 +23,9 @@ func (s *Snapshot) Size() int {
 	if s.Tasks != nil {
 		n += s.Tasks.size()
 	}
+	if s.Network != nil {
+		n += s.Network.size()
+	}
 	if s.Log != nil {
 		n += s.Log.size()
 	}
@@ -91,14 +94,19 @@ func (p *ProcInfo) Size() int {
 	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.s))) + allocSize(uintptr(len(p.Args.s)))
 }
 
-// WithoutRows returns s, or a copy of s whose samples of tasks, disks, cgroups and slab caches have lost
-// their rows.
+// WithoutRows returns s, or a copy of s whose samples of tasks, disks, slab caches, sockets and cgroups
+// have lost their rows, and that of the network all but our own namespace's devices.
 func (s *Snapshot) WithoutRows() *Snapshot {
 	tasks := s.Tasks != nil && (s.Tasks.Rows != nil || s.Tasks.Key != nil || s.Tasks.Gone != nil || s.Tasks.Busy != nil)
 	disk := s.Disk != nil && s.Disk.Rows != nil
+	sockets := s.Sockets != nil && (s.Sockets.Rows != nil || s.Sockets.Listeners != nil || s.Sockets.Peers != nil)
 	slab := s.Slab != nil && s.Slab.Caches != nil
 	cgroups := s.Cgroups != nil && s.Cgroups.Rows != nil
-	if !tasks && !disk && !slab && !cgroups {
+	network := s.Network
+	if network != nil {
+		network = network.thin()
+	}
+	if !tasks && !disk && !slab && !sockets && !cgroups && network == s.Network {
 		return s
 	}
 	c := *s
@@ -118,6 +126,10 @@ func (s *Snapshot) WithoutRows() *Snapshot {
 	if cgroups {
 		c.Cgroups = s.Cgroups.withoutRows()
 	}
+	c.Network = network
+	if sockets {
+		c.Sockets = s.Sockets.withoutRows()
+	}
 	return &c
 }
 
@@ -125,7 +137,8 @@ func (s *Snapshot) WithoutRows() *Snapshot {
 func (s *Snapshot) WithoutCPUs() *Snapshot {
 	sched := s.Sched != nil && s.Sched.CPUs != nil
 	cpu := s.CPU != nil && s.CPU.CPUs != nil
-	if !sched && !cpu {
+	softnet := s.Network != nil && s.Network.Softnet != nil
+	if !sched && !cpu && !softnet {
 		return s
 	}
 	c := *s
@@ -138,6 +151,11 @@ func (s *Snapshot) WithoutCPUs() *Snapshot {
 		d := *s.CPU
 		d.CPUs = nil
 		c.CPU = &d
+	}
+	if softnet {
+		d := *s.Network
+		d.Softnet = nil
+		c.Network = &d
 	}
 	return &c
 }

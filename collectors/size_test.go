@@ -55,6 +55,8 @@ func TestWithout(t *testing.T) {
 			Sched: &Sched{Host: SchedCounts{Switches: 2}, CPUs: make([]SchedCPU, 2)},
 			Tasks: &Tasks{Processes: 9, Rows: make([]TaskRow, 3)},
 			Disk:  &Disk{Table: &DiskTable{}, Rows: make([]DiskRow, 3)},
+
+			Sockets: &Sockets{Total: 8, UnlistedRows: 4, Rows: make([]SocketRow, 3), Listeners: make([]ListenRow, 1), Peers: make([]PeerRow, 2)},
 		}
 	}
 	s := full()
@@ -64,6 +66,9 @@ func TestWithout(t *testing.T) {
 	}
 	if thin.Disk.Rows != nil || thin.Disk.Table != s.Disk.Table {
 		t.Errorf("WithoutRows() = %+v, want all but the rows of disks", thin.Disk)
+	}
+	if k := thin.Sockets; k.Rows != nil || k.Listeners != nil || k.Peers != nil || k.Total != 8 || k.UnlistedRows != 7 || k.UnlistedListeners != 1 || k.UnlistedPeers != 2 {
+		t.Errorf("WithoutRows() = %+v, want all sockets counted and none listed", k)
 	}
 	thin = s.WithoutCPUs()
 	if thin.CPU.CPUs != nil || thin.Sched.CPUs != nil || thin.CPU.Switches != 1 || thin.Sched.Host.Switches != 2 || thin.Tasks != s.Tasks {

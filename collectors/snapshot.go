@@ -31,6 +31,7 @@ type Snapshot struct {
 	FileSystems *FileSystems
 	Memory      *Memory
 	Slab        *Slab
+	Network     *Network
 	Stalls      *Stalls
 	Waits       *Waits
 	Log         *Log

@@ -192,8 +192,15 @@ func (s *Sockets) put(snap *Snapshot) { snap.Sockets = s }
 func (s *Sockets) size() int {
 	n := allocSize(unsafe.Sizeof(*s)) + sliceSize(s.Rows) + sliceSize(s.Listeners) + sliceSize(s.Peers)
 	for i := range s.Rows {
-		if s.Rows[i].Detail != nil {
-			n += allocSize(unsafe.Sizeof(TCPInfo{}))
+		r := &s.Rows[i]
+		if r.Detail != nil {
+			n += allocSize(unsafe.Sizeof(*r.Detail))
+		}
+		if r.New && r.SocketID != nil { // later samples share it, and it is counted once
+			n += allocSize(unsafe.Sizeof(*r.SocketID)) + len(r.Congestion.s)
+			if r.Owner != nil {
+				n += allocSize(unsafe.Sizeof(*r.Owner)) + len(r.Owner.Comm.s)
+			}
 		}
 	}
 	return n

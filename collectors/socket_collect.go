@@ -24,6 +24,7 @@ const maxStretch = 30 * time.Second
 type socketCollector struct {
 	open   func() (diagSource, error)
 	owners *ownerCache
+	clock  func() time.Duration // CPU time of the calling thread
 
 	src   diagSource
 	track *sockTracker
@@ -31,7 +32,7 @@ type socketCollector struct {
 	every time.Duration
 	begun bool
 	err   error
-	six   string // why there are no IPv6 sockets
+	six   string        // why there are no IPv6 sockets
 	cost  time.Duration // of a reading, its moving mean
 }
 
@@ -41,7 +42,7 @@ func NewSockets(k *bpf.Kernel, fs FS) Collector {
 }
 
 func newSockets(open func() (diagSource, error), owners *ownerCache) *socketCollector {
-	return &socketCollector{open: open, owners: owners}
+	return &socketCollector{open: open, owners: owners, clock: threadCPU}
 }
 
 func (c *socketCollector) Meta() Meta { return Meta{ID: SocketsID, OnDemand: true} }
@@ -82,7 +83,7 @@ func (c *socketCollector) Collect(ctx context.Context, now time.Duration) (Sampl
 	}
 	runtime.LockOSThread() // the clock below is the thread's
 	defer runtime.UnlockOSThread()
-	began := threadCPU()
+	began := c.clock()
 	c.track.begin()
 	if err := c.dump(ctx); err != nil {
 		return nil, err
@@ -93,7 +94,7 @@ func (c *socketCollector) Collect(ctx context.Context, now time.Duration) (Sampl
 	s := c.track.end(Span{c.last, now})
 	c.owners.fill(ctx, s, c.track)
 	s.NoIPv6 = c.six
-	s.Cost = threadCPU() - began
+	s.Cost = c.clock() - began
 	if c.cost == 0 {
 		c.cost = s.Cost
 	}

@@ -92,7 +92,7 @@ func TestSocketsAsSS(t *testing.T) {
 		}
 	}
 	k := bpf.Inspect()
-	c := newSockets(openDiag, newOwnerCache(k, NewFS("")))
+	c := everySecond(newSockets(openDiag, newOwnerCache(k, NewFS(""))))
 	start(t, c)
 	s := collectAs[*Sockets](t, c, 0)
 	rows := ss(t, "-i", "-p")
@@ -156,7 +156,7 @@ func TestSocketsDeltas(t *testing.T) {
 	listener, port := listenTCP(t, "127.0.0.1", 16)
 	a := dial(t, "127.0.0.1", port, true)
 	b := accept(t, listener)
-	c := newSockets(openDiag, noOwners())
+	c := everySecond(newSockets(openDiag, noOwners()))
 	start(t, c)
 	collectAs[*Sockets](t, c, 0)
 	send(t, a, 23_000)

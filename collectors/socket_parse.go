@@ -57,8 +57,6 @@ func (m *diagMsg) addr(at int) netip.Addr {
 	return netip.AddrFrom16([16]byte(m.head[at : at+16]))
 }
 
-func (m *diagMsg) remote() netip.Addr { return m.addr(24) }
-
 // peerKey is the remote address, IPv4 written as IPv4 in IPv6.
 func (m *diagMsg) peerKey() (key [16]byte) {
 	if m.family() == unix.AF_INET {

@@ -26,9 +26,10 @@ func FuzzDiag(f *testing.F) {
 	f.Add(message(dump, unix.NLMSG_DONE, make([]byte, 4)))
 	f.Add(message(nil, unix.NLMSG_ERROR, []byte{0xfe, 0xff, 0xff, 0xff}))
 	f.Add([]byte{})
+	tr := newSockTracker()
+	tr.wanted = map[uint64]bool{2: true}
 	f.Fuzz(func(t *testing.T, b []byte) {
-		tr := newSockTracker()
-		tr.wanted = map[uint64]bool{2: true}
+		tr.prev, tr.begun = nil, false
 		for range 2 {
 			var m diagMsg
 			n := 0

@@ -124,7 +124,13 @@ func (k *fakeKernel) Close() error {
 }
 
 func (k *fakeKernel) collector() *socketCollector {
-	return newSockets(func() (diagSource, error) { return k, nil }, noOwners())
+	return everySecond(newSockets(func() (diagSource, error) { return k, nil }, noOwners()))
+}
+
+// everySecond lets a test read as often as it likes, however slow its machine is.
+func everySecond(c *socketCollector) *socketCollector {
+	c.clock = func() time.Duration { return 0 }
+	return c
 }
 
 // flow is an established connection number i.
@@ -429,7 +435,15 @@ func TestSocketsStretch(t *testing.T) {
 	c := k.collector()
 	start(t, c)
 	collectAs[*Sockets](t, c, 0)
-	c.every = 3 * time.Second
+	spent := time.Duration(0)
+	c.clock = func() time.Duration { // each reading takes 140 ms
+		spent += 140 * time.Millisecond
+		return spent
+	}
+	c.cost = 0
+	if s := collectAs[*Sockets](t, c, 0); s.Cost != 140*time.Millisecond || s.Every != 3*time.Second {
+		t.Errorf("a reading of %v, the next in %v; want 140 ms and 3 s", s.Cost, s.Every)
+	}
 	if p := c.Probes(); p[0].State != Degraded || p[0].Reason == "" {
 		t.Errorf("Probes while stretched = %+v", p)
 	}

@@ -191,10 +191,10 @@ func (t *sockTracker) addPeer(m *diagMsg, acked, received uint64, retrans uint32
 	}
 	p := &t.list[i]
 	p.Sockets++
-	switch m.state() {
-	case Established:
+	if m.state() == Established {
 		p.Established++
-	case SynSent:
+	}
+	if m.state() == SynSent {
 		p.SynSent++
 	}
 	p.Acked += acked

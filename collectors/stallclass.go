@@ -46,7 +46,7 @@ func outerClasses() []classRule {
 		{"p9_", WaitNetworkFS}, {"v9fs_", WaitNetworkFS}, {"afs_", WaitNetworkFS}, {"gfs2_", WaitNetworkFS},
 		{"ocfs2_", WaitNetworkFS}, {"dlm_", WaitNetworkFS}, {"lustre_", WaitNetworkFS}, {"ll_file_", WaitNetworkFS},
 		{"fuse_", WaitFuse}, {"__fuse_", WaitFuse}, {"request_wait_answer", WaitFuse},
-		{"percpu_rwsem_wait", WaitFrozen}, {"__sb_start_write", WaitFrozen}, {"sb_start_write", WaitFrozen},
+		{"__sb_start_write", WaitFrozen}, {"sb_start_write", WaitFrozen},
 		{"freeze_super", WaitFrozen}, {"thaw_super", WaitFrozen}, {"wait_for_partially_frozen", WaitFrozen},
 		{"balance_dirty_pages", WaitDirty}, {"wb_wait_for_completion", WaitDirty},
 		{"do_swap_page", WaitSwap}, {"swapin_", WaitSwap}, {"swap_read", WaitSwap},
@@ -158,6 +158,15 @@ func (c classifier) of(frames []string, lock, iowait bool) (fn, class string) {
 	}
 	if fn == "kernel_clone" || fn == "_do_fork" { // wait_for_vfork_done is often compiled into them
 		return fn, WaitVfork
+	}
+	if fn == "percpu_rwsem_wait" { // of a writer it is mostly its file system that is frozen; of others a lock
+		for _, f := range frames {
+			switch frameName(f) {
+			case "mnt_want_write", "mnt_want_write_file", "vfs_write", "vfs_writev", "do_iter_write", "do_page_mkwrite", "vfs_fallocate", "do_truncate":
+				return fn, WaitFrozen
+			}
+		}
+		lock = true
 	}
 	for _, f := range frames[min(first, len(frames)):] {
 		if class = match(c.outer, f); class != "" {

@@ -40,6 +40,9 @@ type Tasks struct {
 
 func (t *Tasks) put(s *Snapshot) { s.Tasks = t }
 
+// rare: the list of all processes is in the first sample and in few others.
+func (t *Tasks) rare() bool { return t.Key != nil }
+
 // keyEvery is how many scans pass between two samples with a Key.
 const keyEvery = 60
 
@@ -70,8 +73,8 @@ type taskRec struct {
 
 	// Of leaders, handed on from scan to scan by deriveTasks.
 	info *ProcInfo
-	told TaskState // what the last row or Key said
-	sys  uint64    // ns of the process's run time that were the kernel's, as far as told
+	told toldGauges // what the last row or Key said
+	sys  uint64     // ns of the process's run time that were the kernel's, as far as told
 }
 
 // name is the bytes of Comm.
@@ -104,6 +107,7 @@ type taskCollector struct {
 	book     *nameBook
 
 	prev, cur []taskRec
+	scratch   []procDelta
 	boot      uint64 // ns since boot when prev was read
 	begun     bool   // prev is set
 	scans     int    // since the baseline
@@ -196,6 +200,7 @@ func (c *taskCollector) derive(boot uint64, now time.Duration) *Tasks {
 	c.book.take()
 	t := deriveTasks(c.prev, c.cur, scanOptions{
 		prevBoot: c.boot, span: Span{c.last, now}, key: c.scans%keyEvery == 0, names: c.book, threads: c.threads,
+		scratch: &c.scratch,
 	})
 	t.Source = c.scanners[c.use].Source()
 	c.book.read(c.cur, t)

@@ -46,26 +46,26 @@ func TestDeriveTasks(t *testing.T) {
 		prev, cur []taskRec // the previous scan was at 10 s
 		want      []moved
 	}{
-		"first scan":              {nil, []taskRec{rec(5, 5, 100, 100)}, nil},
-		"nothing":                 {[]taskRec{}, nil, nil},
-		"idle":                    {[]taskRec{rec(5, 5, 7, 3)}, []taskRec{rec(5, 5, 7, 3)}, nil},
-		"ran":                     {[]taskRec{rec(5, 5, 7, 3)}, []taskRec{rec(5, 5, 9, 3)}, []moved{{5, 2, 0, 0, 0, 0, 1}}},
-		"waited":                  {[]taskRec{rec(5, 5, 7, 3)}, []taskRec{rec(5, 5, 7, 8)}, []moved{{5, 0, 5, 5, 0, 0, 1}}},
-		"waited across scans":     {[]taskRec{rec(5, 5, 7, 3)}, []taskRec{rec(5, 5, 8, 30003)}, []moved{{5, 1, 30000, 30000, 0, 0, 1}}},
-		"in D":                    {[]taskRec{rec(5, 5, 7, 3)}, []taskRec{rec(5, 5, 7, 3).with(func(r *taskRec) { r.State = 'D' })}, []moved{{5, 0, 0, 0, 0, 0, 1}}},
-		"a thread in D":           {[]taskRec{rec(5, 5, 7, 3)}, []taskRec{rec(5, 5, 7, 3), rec(6, 5, 0, 0).with(func(r *taskRec) { r.State = 'D' })}, []moved{{5, 0, 0, 0, 0, 0, 2}}},
-		"exit":                    {[]taskRec{rec(5, 5, 7, 3), rec(6, 6, 1, 1)}, []taskRec{rec(6, 6, 2, 1)}, []moved{{6, 1, 0, 0, 0, 0, 1}}},
-		"exit of the last":        {[]taskRec{rec(5, 5, 7, 3), rec(9, 9, 1, 1)}, []taskRec{rec(5, 5, 7, 3)}, nil},
-		"new":                     {[]taskRec{rec(5, 5, 7, 3)}, []taskRec{rec(5, 5, 7, 3), rec(6, 6, 4, 1).with(startedAt(10001))}, []moved{{6, 4, 1, 1, 0, 0, 1}}},
-		"new within a tick":       {[]taskRec{}, []taskRec{rec(6, 6, 4, 1).with(startedAt(9991))}, []moved{{6, 4, 1, 1, 0, 0, 1}}},
-		"old, but missed before":  {[]taskRec{}, []taskRec{rec(6, 6, 4000, 1).with(startedAt(9900))}, []moved{{6, 0, 0, 0, 0, 0, 1}}},
-		"stopped, and did not run": {[]taskRec{rec(5, 5, 7, 3)}, []taskRec{rec(5, 5, 7, 3).with(func(r *taskRec) { r.State = 'T' })}, []moved{{5, 0, 0, 0, 0, 0, 1}}},
-		"its memory was taken":     {[]taskRec{rec(5, 5, 7, 3).with(func(r *taskRec) { r.RSS = 9000 })}, []taskRec{rec(5, 5, 7, 3).with(func(r *taskRec) { r.RSS = 100 })}, []moved{{5, 0, 0, 0, 0, 0, 1}}},
+		"first scan":                       {nil, []taskRec{rec(5, 5, 100, 100)}, nil},
+		"nothing":                          {[]taskRec{}, nil, nil},
+		"idle":                             {[]taskRec{rec(5, 5, 7, 3)}, []taskRec{rec(5, 5, 7, 3)}, nil},
+		"ran":                              {[]taskRec{rec(5, 5, 7, 3)}, []taskRec{rec(5, 5, 9, 3)}, []moved{{5, 2, 0, 0, 0, 0, 1}}},
+		"waited":                           {[]taskRec{rec(5, 5, 7, 3)}, []taskRec{rec(5, 5, 7, 8)}, []moved{{5, 0, 5, 5, 0, 0, 1}}},
+		"waited across scans":              {[]taskRec{rec(5, 5, 7, 3)}, []taskRec{rec(5, 5, 8, 30003)}, []moved{{5, 1, 30000, 30000, 0, 0, 1}}},
+		"in D":                             {[]taskRec{rec(5, 5, 7, 3)}, []taskRec{rec(5, 5, 7, 3).with(func(r *taskRec) { r.State = 'D' })}, []moved{{5, 0, 0, 0, 0, 0, 1}}},
+		"a thread in D":                    {[]taskRec{rec(5, 5, 7, 3)}, []taskRec{rec(5, 5, 7, 3), rec(6, 5, 0, 0).with(func(r *taskRec) { r.State = 'D' })}, []moved{{5, 0, 0, 0, 0, 0, 2}}},
+		"exit":                             {[]taskRec{rec(5, 5, 7, 3), rec(6, 6, 1, 1)}, []taskRec{rec(6, 6, 2, 1)}, []moved{{6, 1, 0, 0, 0, 0, 1}}},
+		"exit of the last":                 {[]taskRec{rec(5, 5, 7, 3), rec(9, 9, 1, 1)}, []taskRec{rec(5, 5, 7, 3)}, nil},
+		"new":                              {[]taskRec{rec(5, 5, 7, 3)}, []taskRec{rec(5, 5, 7, 3), rec(6, 6, 4, 1).with(startedAt(10001))}, []moved{{6, 4, 1, 1, 0, 0, 1}}},
+		"new within a tick":                {[]taskRec{}, []taskRec{rec(6, 6, 4, 1).with(startedAt(9991))}, []moved{{6, 4, 1, 1, 0, 0, 1}}},
+		"old, but missed before":           {[]taskRec{}, []taskRec{rec(6, 6, 4000, 1).with(startedAt(9900))}, []moved{{6, 0, 0, 0, 0, 0, 1}}},
+		"stopped, and did not run":         {[]taskRec{rec(5, 5, 7, 3)}, []taskRec{rec(5, 5, 7, 3).with(func(r *taskRec) { r.State = 'T' })}, []moved{{5, 0, 0, 0, 0, 0, 1}}},
+		"its memory was taken":             {[]taskRec{rec(5, 5, 7, 3).with(func(r *taskRec) { r.RSS = 9000 })}, []taskRec{rec(5, 5, 7, 3).with(func(r *taskRec) { r.RSS = 100 })}, []moved{{5, 0, 0, 0, 0, 0, 1}}},
 		"a little of its memory was taken": {[]taskRec{rec(5, 5, 7, 3).with(func(r *taskRec) { r.RSS = 9000 })}, []taskRec{rec(5, 5, 7, 3).with(func(r *taskRec) { r.RSS = 8990 })}, nil},
-		"PID reused":              {[]taskRec{rec(5, 5, 7, 3)}, []taskRec{rec(5, 5, 2, 1).with(startedAt(10500))}, []moved{{5, 2, 1, 1, 0, 0, 1}}},
-		"PID reused by a thread":  {[]taskRec{rec(5, 5, 1, 0), rec(7, 7, 50, 50)}, []taskRec{rec(5, 5, 1, 0), rec(7, 5, 2, 3)}, []moved{{5, 2, 3, 0, 0, 0, 2}}},
-		"counters reset":          {[]taskRec{rec(5, 5, 700, 300).with(switched(9, 9))}, []taskRec{rec(5, 5, 1, 1)}, nil},
-		"run reset, wait goes on": {[]taskRec{rec(5, 5, 700, 3)}, []taskRec{rec(5, 5, 1, 4)}, []moved{{5, 0, 1, 1, 0, 0, 1}}},
+		"PID reused":                       {[]taskRec{rec(5, 5, 7, 3)}, []taskRec{rec(5, 5, 2, 1).with(startedAt(10500))}, []moved{{5, 2, 1, 1, 0, 0, 1}}},
+		"PID reused by a thread":           {[]taskRec{rec(5, 5, 1, 0), rec(7, 7, 50, 50)}, []taskRec{rec(5, 5, 1, 0), rec(7, 5, 2, 3)}, []moved{{5, 2, 3, 0, 0, 0, 2}}},
+		"counters reset":                   {[]taskRec{rec(5, 5, 700, 300).with(switched(9, 9))}, []taskRec{rec(5, 5, 1, 1)}, nil},
+		"run reset, wait goes on":          {[]taskRec{rec(5, 5, 700, 3)}, []taskRec{rec(5, 5, 1, 4)}, []moved{{5, 0, 1, 1, 0, 0, 1}}},
 		"switches": {
 			[]taskRec{rec(5, 5, 7, 3).with(switched(10, 20))},
 			[]taskRec{rec(5, 5, 8, 3).with(switched(14, 21))},
@@ -350,12 +350,14 @@ func BenchmarkDeriveTasks(b *testing.B) {
 	for i := range prev {
 		prev[i] = rec(int32(i+1), int32(i+1), 100, 100)
 	}
+	deriveTasks(nil, prev, scanOptions{key: true})
 	cur := slices.Clone(prev)
 	for i := 0; i < processes; i += 10 {
 		cur[i].Run += ms
 	}
+	var scratch []procDelta
 	b.ReportAllocs()
 	for b.Loop() {
-		deriveTasks(prev, cur, scanOptions{})
+		deriveTasks(prev, cur, scanOptions{scratch: &scratch})
 	}
 }

@@ -32,6 +32,7 @@ type scanOptions struct {
 	key      bool      // list every process
 	names    *nameBook // nil: users, cgroups and command lines stay empty
 	threads  threadWant
+	scratch  *[]procDelta // nil: a new one
 }
 
 // derivation is one call of deriveTasks.
@@ -53,7 +54,13 @@ type derivation struct {
 //
 // Leaders in cur are given their ProcInfo, and what was told of them, for the next call.
 func deriveTasks(prev, cur []taskRec, o scanOptions) *Tasks {
-	d := derivation{scanOptions: o, prev: prev, cur: cur, deltas: make([]procDelta, len(cur)), out: &Tasks{Span: o.span}}
+	d := derivation{scanOptions: o, prev: prev, cur: cur, out: &Tasks{Span: o.span}}
+	if o.scratch == nil {
+		o.scratch = new([]procDelta)
+	}
+	*o.scratch = slices.Grow((*o.scratch)[:0], len(cur))[:len(cur)]
+	d.deltas = *o.scratch
+	clear(d.deltas)
 	j := 0
 	for i := range cur {
 		r := &cur[i]
@@ -197,9 +204,9 @@ func (d *derivation) process(r *taskRec, p *procDelta) {
 		}
 		row.More = more(r, p, now)
 		t.Rows = append(t.Rows, row)
-		r.told = now
+		r.told = tell(&now)
 	} else if d.key {
-		r.told = now
+		r.told = tell(&now)
 	}
 }
 
@@ -209,7 +216,7 @@ func more(r *taskRec, p *procDelta, now TaskState) *TaskMore {
 		MajFlt: gained32(p.did.MajFlt), Swap: now.Swap, Read: gained(p.did.Read), Write: gained(p.did.Write), Cancelled: gained(p.did.CancelledW),
 		BlockDelay: time.Duration(min(p.delay, math.MaxInt64)),
 	}
-	if now.VSZ != r.told.VSZ {
+	if now.VSZ != r.told.vsz {
 		m.VSZ = now.VSZ
 	}
 	if m == (TaskMore{}) {
@@ -218,15 +225,23 @@ func more(r *taskRec, p *procDelta, now TaskState) *TaskMore {
 	return &m
 }
 
+// toldGauges are the gauges that a row or Key has told of a process.
+type toldGauges struct {
+	vsz     uint64
+	rss     uint32
+	threads uint32
+	blocked uint16
+	state   byte
+}
+
+func tell(s *TaskState) toldGauges { return toldGauges{s.VSZ, s.RSS, s.Threads, s.Blocked, s.State} }
+
 // differs says whether a process that did nothing changed nevertheless: a signal stopped it, or its
 // memory was taken.
-func differs(told, now *TaskState) bool {
+func differs(told *toldGauges, now *TaskState) bool {
 	const least = 256 // pages
-	lost := uint32(0)
-	if now.RSS != told.RSS {
-		lost = max(now.RSS, told.RSS) - min(now.RSS, told.RSS)
-	}
-	return now.State != told.State || now.Threads != told.Threads || now.Blocked != told.Blocked || lost >= least
+	return now.State != told.state || now.Threads != told.threads || now.Blocked != told.blocked ||
+		max(now.RSS, told.rss)-min(now.RSS, told.rss) >= least
 }
 
 func pages32(n uint64) uint32 { return uint32(min(n, math.MaxUint32)) }

@@ -65,7 +65,7 @@ type argsAnswer struct {
 type argsReader struct {
 	batches chan []argsAsk    // one slot, and no batch is sent before the last one's answer
 	answers chan []argsAnswer // one slot
-	at      atomic.Int64 // index in the batch
+	at      atomic.Int64      // index in the batch
 
 	// The collector's.
 	busy  bool
@@ -149,7 +149,7 @@ func (b *nameBook) take() {
 		r.busy = false
 		for _, a := range list {
 			b.lines[a.Process] = a
-			if a.withPath && a.cgroup != 0 {
+			if a.path.s != "" && a.cgroup != 0 {
 				if len(b.paths) >= maxPaths {
 					clear(b.paths)
 				}

@@ -101,7 +101,7 @@ func TestProcScanFixture(t *testing.T) {
 			taskCounts: taskCounts{Run: 80e6, User: 60e6, Sys: 20e6, MinFlt: 2936, MajFlt: 4}, RSS: 3459, VSZ: 41060, Comm: comm("\x1b]0;P\n) S 1)"),
 		},
 	}
-	if diff := cmp.Diff(want, got, cmp.AllowUnexported(taskRec{})); diff != "" {
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(taskRec{}, toldGauges{})); diff != "" {
 		t.Errorf("Scan (-want +got):\n%s", diff)
 	}
 }
@@ -166,7 +166,7 @@ func TestProcScanChanges(t *testing.T) {
 	for _, s := range steps {
 		s.change()
 		got := scan(t, p)
-		if diff := cmp.Diff(s.want, append([]taskRec{}, got...), cmp.AllowUnexported(taskRec{})); diff != "" {
+		if diff := cmp.Diff(s.want, append([]taskRec{}, got...), cmp.AllowUnexported(taskRec{}, toldGauges{})); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", s.name, diff)
 		}
 	}

@@ -10,6 +10,7 @@ func All() []Pane {
 		NewProcesses(),
 		NewMemory(),
 		NewDisk(),
+		NewNetwork(),
 		NewTCP(),
 		NewLog(),
 		NewStalls(),

@@ -44,7 +44,7 @@ func iostatLine(f Frame) line {
 		if d.Read.IOs+d.Write.IOs == 0 && d.InFlight > 0 { // it hangs, or takes longer than the interval
 			l.parts = append([]part{{fmt.Sprintf("%s %d in flight, none completed", name, d.InFlight), 0}}, l.parts[2:]...)
 		}
-		l.series = diskSeries(f, sparkSamples, d.row(), (*diskIO).queue)
+		l.series = diskSeries(f, sparkSamples, d.Name, (*diskIO).queue)
 		l.hi = math.Max(1, most(l.series))
 	}
 	l.parts = append(l.parts, fileParts(f)...)

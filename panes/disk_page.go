@@ -168,8 +168,15 @@ func diskNumbers(c Canvas, s *diskSum, d *diskIO) []string {
 	lines = append(lines, row(theme.Style{}, "flushes", cells["f/s"], cells["f_await"]))
 	facts := []string{"aqu-sz " + cells["aqu-sz"], "%util " + cells["%util"]}
 	for _, x := range []struct{ title, id string }{
-		{"kind", "kind"}, {"state", "state"}, {"hardware queues", "hw_queues"}, {"nr_requests", "nr_requests"}, {"queue_depth", "queue_depth"},
-		{"rotates", "rotates"}, {"removable", "removable"}, {"read-only", "ro"}, {"failed commands", "ioerr"},
+		{"kind", "kind"},
+		{"state", "state"},
+		{"hardware queues", "hw_queues"},
+		{"nr_requests", "nr_requests"},
+		{"queue_depth", "queue_depth"},
+		{"rotates", "rotates"},
+		{"removable", "removable"},
+		{"read-only", "ro"},
+		{"failed commands", "ioerr"},
 	} {
 		if v := cells[x.id]; v != "-" {
 			facts = append(facts, x.title+" "+v)

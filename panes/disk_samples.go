@@ -147,14 +147,14 @@ func (d *diskIO) parBadge() string {
 }
 
 // diskSeries is one number of one device over time, oldest first.
-func diskSeries(f Frame, n int, name string, value func(*diskIO) float64) []float64 {
+func diskSeries(f Frame, n int, name collectors.Raw, value func(*diskIO) float64) []float64 {
 	return series(f, n, diskOf, func(s *collectors.Disk) float64 {
 		if s.Seconds() == 0 || s.Rows == nil {
 			return math.NaN()
 		}
 		for i := range s.Rows {
 			r := &s.Rows[i]
-			if r.Name.Bytes() != name && clean(r.Name) != name {
+			if r.Name != name {
 				continue
 			}
 			if r.New {

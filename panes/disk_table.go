@@ -79,14 +79,14 @@ func direction(id, what string, rank int, of func(*diskIO) collectors.IOCounts) 
 		column(id+"/s", "/s", 7, 1, rank, func(d *diskIO, c C) Cell { return Number(float64(c.IOs) / d.Seconds) }),
 		column(id+"kB/s", "KiB/s", 8, 1, rank+1, func(d *diskIO, c C) Cell { return Number(float64(c.Sectors) / 2 / d.Seconds) }),
 		column(id+"rqm/s", "/s", 7, 1, rank+7, func(d *diskIO, c C) Cell { return Number(float64(c.Merged) / d.Seconds) }),
-		column("%"+id+"rqm", "%", 6, 1, rank+6, func(d *diskIO, c C) Cell {
+		column("%"+id+"rqm", "%", 6, 1, rank+6, func(_ *diskIO, c C) Cell {
 			if c.Merged+c.IOs == 0 {
 				return Missing("no " + what + " in the interval")
 			}
 			return Number(100 * float64(c.Merged) / float64(c.Merged+c.IOs))
 		}),
-		column(id+"_await", "ms", 7, 2, awaitRank, func(d *diskIO, c C) Cell { return perRequest(float64(c.Ms), c.IOs, what) }),
-		column(id+"areq-sz", "KiB", 8, 1, rank+5, func(d *diskIO, c C) Cell { return perRequest(float64(c.Sectors)/2, c.IOs, what) }),
+		column(id+"_await", "ms", 7, 2, awaitRank, func(_ *diskIO, c C) Cell { return perRequest(float64(c.Ms), c.IOs, what) }),
+		column(id+"areq-sz", "KiB", 8, 1, rank+5, func(_ *diskIO, c C) Cell { return perRequest(float64(c.Sectors)/2, c.IOs, what) }),
 	}
 }
 

@@ -195,11 +195,11 @@ func TestDiskSpan(t *testing.T) {
 	if got, want := cells(NewDisk().Table(f), "sda")["r/s"], "0.0"; got != want {
 		t.Errorf("sda r/s in an idle interval = %s, want %s: it keeps its row", got, want)
 	}
-	if got := diskSeries(f, 9, "sda", func(d *diskIO) float64 { return await(d.Read) }); len(got) != 4 || !math.IsNaN(got[0]) || got[1] != 1 || !math.IsNaN(got[3]) {
+	if got := diskSeries(f, 9, collectors.RawString("sda"), func(d *diskIO) float64 { return await(d.Read) }); len(got) != 4 || !math.IsNaN(got[0]) || got[1] != 1 || !math.IsNaN(got[3]) {
 		t.Errorf("series of r_await = %v, want a gap without reads", got)
 	}
 	f.Past[1].Disk.Rows = nil // the history has let go of them
-	if got := diskSeries(f, 9, "sda", (*diskIO).queue); !math.IsNaN(got[1]) || got[3] != 0 {
+	if got := diskSeries(f, 9, collectors.RawString("sda"), (*diskIO).queue); !math.IsNaN(got[1]) || got[3] != 0 {
 		t.Errorf("series of aqu-sz = %v, want a gap where rows are gone and 0 where the disk was idle", got)
 	}
 }

@@ -144,7 +144,7 @@ const (
 func trendLine(f Frame, c Canvas, d *diskIO, x diskTrend, width int) string {
 	l := widget.NewLine(width).Skip(1).Put(c.Theme.Dim, x.id).To(trendName)
 	room := min(width-trendName-trendNow-trendMost-1, trendSpark)
-	values := diskSeries(f, max(room, 1), d.row(), x.value)
+	values := diskSeries(f, max(room, 1), d.Name, x.value)
 	if room > 0 {
 		l.Put(c.Theme.Accent, widget.Spark(values, room, 0, x.scale(values)))
 	}
@@ -184,7 +184,7 @@ func trendAreas(f Frame, c Canvas, s *diskSum, name string, width, height int) [
 	}
 	for _, x := range list {
 		const margin = 10
-		values := diskSeries(f, max(width-margin, 1), name, x.value)
+		values := diskSeries(f, max(width-margin, 1), d.Name, x.value)
 		top := x.scale(values)
 		area := widget.Area(c.Theme, values, top, width-margin, each-1)
 		head := widget.NewLine(width).Skip(1).Plain(x.id).Put(c.Theme.Dim, strings.TrimRight(" "+x.unit, " "))

@@ -3,7 +3,9 @@
 package panes
 
 import (
+	"maps"
 	"math"
+	"sync"
 	"testing"
 	"time"
 
@@ -70,6 +72,7 @@ func fixtures() []func(*story, load, *collectors.Snapshot) {
 		addProcesses,
 		addMemory,
 		addDisk,
+		addNetwork,
 		addTCP,
 		addLog,
 		addStalls,
@@ -438,7 +441,10 @@ func deniedFrame() Frame {
 }
 
 // frames are the states that every pane is drawn in.
-func frames() map[string]Frame {
+func frames() map[string]Frame { return maps.Clone(allFrames()) }
+
+// allFrames makes them once: the samples are immutable, and the large ones take a second.
+var allFrames = sync.OnceValue(func() map[string]Frame {
 	return map[string]Frame{
 		"empty":   {},
 		"idle":    idleStory().frame(),
@@ -448,7 +454,7 @@ func frames() map[string]Frame {
 		"denied":  deniedFrame(),
 		"judged":  judgedFrame(),
 	}
-}
+})
 
 // The goldens are only worth reading if what they show can happen.
 func TestStoriesAreConsistent(t *testing.T) {

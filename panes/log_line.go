@@ -30,10 +30,9 @@ func dmesgLine(f Frame) line {
 	}
 	hour := part{fmt.Sprintf("last hour: err %s%d warn %s%d", least, l.Errors, least, l.Warnings), 1}
 	r := newestWarning(l)
-	switch {
-	case r == nil:
+	if r == nil {
 		line.parts = []part{{"no warning among " + fmt.Sprint(len(l.Tail.Records)) + " lines", 0}, hour}
-	default:
+	} else {
 		what := string(r.Trouble)
 		if what == "" {
 			what = widget.Clip(clean(r.Text), 32)

@@ -207,6 +207,7 @@ func checklist(f Frame) []line {
 		pidstatLine(f),
 		iostatLine(f),
 		freeLine(f),
+		sarDevLine(f),
 		tcpLine(f),
 		stallsLine(f),
 		cgroupLine(f),

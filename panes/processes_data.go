@@ -35,12 +35,15 @@ type process struct {
 	dropped              bool // it ended: only while the list is made
 }
 
-// processes are all processes of a frame.
+// processes are the processes of a frame.
 type processes struct {
 	collectors.Span
 	last *collectors.Tasks // the newest sample: counts of the host
 	list []process
 	all  bool // false: those that moved only, since the list of all is no longer kept
+
+	sorted []int32                    // TGID of the first ones of list, ascending: apart, so that a search stays in the cache
+	extra  map[collectors.Process]int // where the rest is
 }
 
 // pageSize is the unit of memory in the kernel's counts, on the machines we run on.
@@ -48,7 +51,39 @@ const pageSize = 4096
 
 // find is the index of a process, -1 if it is not there.
 func (p *processes) find(id collectors.Process) int {
-	return slices.IndexFunc(p.list, func(x process) bool { return x.Process == id })
+	i, ok := slices.BinarySearch(p.sorted, id.TGID)
+	if ok && p.list[i].Process == id {
+		return i
+	}
+	if i, ok := p.extra[id]; ok {
+		return i
+	}
+	return -1
+}
+
+// put adds a process behind the sorted ones.
+func (p *processes) put(id collectors.Process, x process) int {
+	if p.extra == nil {
+		p.extra = make(map[collectors.Process]int)
+	}
+	p.list = append(p.list, x)
+	p.extra[id] = len(p.list) - 1
+	return len(p.list) - 1
+}
+
+// rowsOver lists the processes of a frame that did something. Nil without a scan.
+func rowsOver(f Frame) *processes {
+	sum := within(f, tasksOf)
+	last := newest(f, tasksOf)
+	if last == nil {
+		if len(sum) == 0 {
+			return nil
+		}
+		last = sum[len(sum)-1]
+	}
+	p := &processes{last: last}
+	p.sum(sum)
+	return p
 }
 
 // processesOver lists the processes of a frame: those of the newest list of all, changed by the rows
@@ -63,37 +98,55 @@ func processesOver(f Frame) *processes {
 		last = sum[len(sum)-1]
 	}
 	p := &processes{last: last}
-	at := make(map[collectors.Process]int)
-	started, reached := false, false
+	reached := false
 	for i := keyMoment(f); i < len(f.Past) && !reached; i++ {
 		s := f.Past[i].Snapshot
 		if s == nil || s.Tasks == nil {
 			continue
 		}
-		if s.Tasks.Key != nil && !started {
-			started = true
-			p.all = true
+		if s.Tasks.Key != nil && !p.all {
+			p.all, p.list, p.extra = true, make([]process, 0, len(s.Tasks.Key)+len(s.Tasks.Key)/8), nil
+			p.sorted = make([]int32, 0, len(s.Tasks.Key))
 			for _, k := range s.Tasks.Key {
-				at[k.Process] = len(p.list)
-				p.list = append(p.list, stateOf(k))
+				p.list, p.sorted = append(p.list, stateOf(k)), append(p.sorted, k.TGID)
 			}
 		} else {
-			p.change(s.Tasks, at)
+			p.change(s.Tasks)
 		}
 		reached = s.Tasks == last
 	}
-	p.list = slices.DeleteFunc(p.list, func(x process) bool { return x.dropped })
-	clear(at)
-	for i := range p.list {
-		at[p.list[i].Process] = i
-	}
-	for _, t := range sum {
+	p.drop()
+	p.sum(sum)
+	return p
+}
+
+// sum adds up what was done over the span.
+func (p *processes) sum(samples []*collectors.Tasks) {
+	for _, t := range samples {
 		p.Span = join(p.Span, t.Span)
 		for i := range t.Rows {
-			p.add(&t.Rows[i], at)
+			p.add(&t.Rows[i])
 		}
 	}
-	return p
+}
+
+// drop takes away the processes that ended.
+func (p *processes) drop() {
+	if !slices.ContainsFunc(p.list, func(x process) bool { return x.dropped }) {
+		return
+	}
+	all, sorted := p.list, len(p.sorted)
+	p.list, p.sorted = all[:0], p.sorted[:0]
+	clear(p.extra)
+	for i := range all {
+		switch {
+		case all[i].dropped:
+		case i < sorted:
+			p.list, p.sorted = append(p.list, all[i]), append(p.sorted, all[i].TGID)
+		default:
+			p.put(all[i].Process, all[i])
+		}
+	}
 }
 
 // keyMoment is the index of the newest moment with a list of all processes, of the newest one that
@@ -123,17 +176,15 @@ func stateOf(k collectors.TaskState) process {
 }
 
 // change brings the gauges up to a sample, and takes away what ended in it.
-func (p *processes) change(t *collectors.Tasks, at map[collectors.Process]int) {
+func (p *processes) change(t *collectors.Tasks) {
 	for i := range t.Rows {
 		r := &t.Rows[i]
 		if r.ProcInfo == nil {
 			continue
 		}
-		k, ok := at[r.Process]
-		if !ok {
-			k = len(p.list)
-			at[r.Process] = k
-			p.list = append(p.list, process{})
+		k := p.find(r.Process)
+		if k < 0 {
+			k = p.put(r.Process, process{})
 		}
 		x := &p.list[k]
 		x.ProcInfo, x.state, x.lacks, x.threads, x.blocked = r.ProcInfo, r.State, r.Lacks, r.Threads, r.Blocked
@@ -147,23 +198,20 @@ func (p *processes) change(t *collectors.Tasks, at map[collectors.Process]int) {
 		}
 	}
 	for _, id := range t.Gone {
-		if k, ok := at[id]; ok {
+		if k := p.find(id); k >= 0 {
 			p.list[k].dropped = true
-			delete(at, id)
 		}
 	}
 }
 
 // add sums a row of the span. A process that is no longer there is listed as ended.
-func (p *processes) add(r *collectors.TaskRow, at map[collectors.Process]int) {
+func (p *processes) add(r *collectors.TaskRow) {
 	if r.ProcInfo == nil {
 		return
 	}
-	k, ok := at[r.Process]
-	if !ok {
-		k = len(p.list)
-		at[r.Process] = k
-		p.list = append(p.list, process{ended: true, rss: uint64(r.RSS) * pageSize, threads: r.Threads, state: r.State})
+	k := p.find(r.Process)
+	if k < 0 {
+		k = p.put(r.Process, process{ended: true, rss: uint64(r.RSS) * pageSize, threads: r.Threads, state: r.State})
 	}
 	x := &p.list[k]
 	if x.ended {

@@ -5,6 +5,7 @@ package panes
 import (
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -185,5 +186,6 @@ func (s *story) key(l load) []collectors.TaskState {
 			Time: 90*time.Second + ran[x.pid],
 		})
 	}
+	slices.SortFunc(out, func(a, b collectors.TaskState) int { return int(a.TGID - b.TGID) })
 	return out
 }

@@ -15,7 +15,7 @@ import (
 // pidstatLine names the processes that use most CPU, and the one that waits most for it.
 func pidstatLine(f Frame) line {
 	l := line{id: "pidstat", pane: ProcessesPane, value: math.NaN(), unit: "%", hi: 100}
-	set := processesOver(f)
+	set := rowsOver(f)
 	if set == nil || set.Seconds() == 0 {
 		l.why = waiting
 		if set == nil {
@@ -87,7 +87,7 @@ func largest(set *processes, n int, value func(*process) time.Duration) []*proce
 // topLine has the counts of top's head, who uses most by command, and what the dead had.
 func topLine(f Frame) line {
 	l := line{id: "top", pane: ProcessesPane, value: math.NaN(), unit: "processes"}
-	set := processesOver(f)
+	set := rowsOver(f)
 	if set == nil {
 		l.why, _ = whyNot(f, collectors.TasksID, "pidstat")
 		l.parts = []part{{"processes -", 0}}

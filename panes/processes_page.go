@@ -338,14 +338,21 @@ type sampleRow struct {
 	row     *collectors.TaskRow
 }
 
-// rows are the samples of the last minutes, oldest first.
+// rows are the samples of the last minutes, oldest first, none from before the process began.
 func (p *processPage) rows(f Frame) []sampleRow {
 	const most = 120
 	var out []sampleRow
+	began := time.Duration(-1 << 62)
+	if h := newest(f, hostOf); h != nil {
+		began = f.Now.At - max(h.Uptime-time.Duration(p.info.Start), 0)
+	}
 	for i := len(f.Past) - 1; i >= 0 && len(out) < most; i-- {
 		s := f.Past[i].Snapshot
 		if s == nil || s.Tasks == nil || s.Tasks.Seconds() == 0 {
 			continue
+		}
+		if s.Tasks.To < began {
+			break
 		}
 		r := sampleRow{seconds: s.Tasks.Seconds()}
 		for k := range s.Tasks.Rows {

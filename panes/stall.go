@@ -80,10 +80,10 @@ func (p *Stalls) Update(msg tea.Msg) tea.Cmd {
 		p.blocked.choose(msg.Row)
 	case Press:
 		t := p.table(msg.Frame)
-		switch {
-		case msg.ID == keySleepers:
+		switch msg.ID {
+		case keySleepers:
 			p.sleepers = !p.sleepers
-		case msg.ID == keymap.Open:
+		case keymap.Open:
 			if r, ok := p.list().row(t); ok {
 				return send(OpenMsg{newStallPage(r.ID, p.sleepers)})
 			}

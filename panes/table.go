@@ -114,9 +114,16 @@ func (c Cell) Format(decimals int) string {
 	case text:
 		return c.text.String() + c.Badge
 	case missing:
+		if c.Badge == unknowable {
+			return unknowable
+		}
 	}
 	return "-"
 }
+
+// unknowable is the badge of a number that nobody has, as the speed of a link that has none. It is
+// shown in the number's place.
+const unknowable = "?"
 
 // fit prints the cell for its column. A number that is too long is shortened, never cut: a cut
 // number is a wrong one.

@@ -33,6 +33,11 @@ func root(f Frame, change ...func(*Config)) *Root {
 	for _, m := range f.Past {
 		h.Append(m)
 	}
+	return rootOver(h, f, change...)
+}
+
+// rootOver returns the screen over the history of a frame's moments.
+func rootOver(h *triage.History, f Frame, change ...func(*Config)) *Root {
 	cfg := Config{Panes: All(), History: h, Theme: plain(), Version: "0.1.0", Rules: f.Rules}
 	for _, c := range change {
 		c(&cfg)
@@ -113,12 +118,20 @@ func states() map[string][]string {
 		"tcp counters":   {"7", "v", "v", "v"},
 		"tcp connection": {"7", "enter"},
 
-		"overview cgroup": {"1", "row cgroup"},
-		"cgroups":         {":", "c", "g", "r", "enter"},
-		"cgroups tree":    {":", "c", "g", "r", "enter", "t"},
-		"cgroups memory":  {"2", "c", "c"},
-		"cgroups io":      {"2", "c", "c", "c"},
-		"cgroup page":     {"2", "c", "enter"},
+		"overview cgroup":    {"1", "row cgroup"},
+		"cgroups":            {":", "c", "g", "r", "enter"},
+		"cgroups tree":       {":", "c", "g", "r", "enter", "t"},
+		"cgroups memory":     {"2", "c", "c"},
+		"cgroups io":         {"2", "c", "c", "c"},
+		"cgroup page":        {"2", "c", "enter"},
+		"overview sar DEV":   {"1", "row sar DEV"},
+		"network":            {"6"},
+		"network errors":     {"6", "v"},
+		"network softnet":    {"6", "v", "v"},
+		"network namespaces": {"6", "v", "v", "v"},
+		"network idle":       {"6", "z", "G"},
+		"network page":       {"6", "enter"},
+		"network pod":        {"6", "v", "v", "v", "j", "enter"},
 	}
 }
 
@@ -165,13 +178,14 @@ func keyMsg(k string) tea.KeyMsg {
 
 func TestScreens(t *testing.T) {
 	for frame, f := range frames() {
+		h := root(f).cfg.History // the screens only read it
 		for state, keys := range states() {
 			if state == "help" && frame != "busy" { // it does not depend on the frame
 				continue
 			}
 			for _, size := range sizes {
 				t.Run(fmt.Sprintf("%s/%s/%dx%d", state, frame, size[0], size[1]), func(t *testing.T) {
-					r := resize(root(f), size[0], size[1])
+					r := resize(rootOver(h, f), size[0], size[1])
 					press(r, keys...)
 					out := r.View()
 					fits(t, out, size[0], size[1])
@@ -281,6 +295,7 @@ func TestEverySize(t *testing.T) {
 		for h := 0; h <= 100; h += 7 {
 			for name, f := range all {
 				for _, keys := range [][]string{{"1"}, {"2"}, {"2", "v"}, {"2", "j", "i", "v", "v"}, {"2", "j", "enter"}, {"?"}, {"7"}, {"7", "v", "l", "s"}, {"7", "j", "enter"}} {
+
 					if (w*h+len(name)+len(keys))%5 != 0 && w > 60 { // a fifth of the large ones is enough
 						continue
 					}
@@ -354,6 +369,7 @@ func TestSteadyLines(t *testing.T) {
 
 func TestEveryPaneHasHelp(t *testing.T) {
 	for _, p := range append(All(), newCPUPage(0), newStallPage("x", false), newLogPage(&collectors.LogRecord{})) {
+
 		info := p.Info()
 		page := Help(info.Help)
 		if page == "" {
@@ -370,6 +386,7 @@ func TestEveryPaneHasHelp(t *testing.T) {
 func TestKeys(t *testing.T) {
 	digits := make(map[string]ID)
 	for _, p := range append(All(), newCPUPage(0), newStallPage("x", false), newStallPage("x", true), newLogPage(&collectors.LogRecord{})) {
+
 		info := p.Info()
 		if info.Digit != "" && digits[info.Digit] != "" {
 			t.Errorf("%s and %s share the digit %s", info.ID, digits[info.Digit], info.Digit)

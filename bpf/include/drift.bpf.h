@@ -6,6 +6,7 @@
 
 #include "kernel.bpf.h"
 #include <bpf/bpf_core_read.h>
+#include <bpf/bpf_helpers.h>
 
 /*
  * 2f064a59a11f ("sched: Change task_struct::state", 5.14): the volatile long `state` became the
@@ -66,23 +67,28 @@ struct mm_struct___percpu {
 	struct percpu_counter___rss rss_stat[4];
 } __attribute__((preserve_access_index));
 
-/* False where the kernel counts some third way. */
-static __always_inline bool mm_counts_known(void)
+/*
+ * False where the kernel counts some third way, or the old way and atomic is not set: its verifier
+ * takes no pointer into an array of a typedef ("Type 'atomic_long_t' is not a struct").
+ */
+static __always_inline bool mm_counts_known(bool atomic)
 {
-	return bpf_core_field_exists(struct mm_struct___atomic, rss_stat.count) ||
+	return (atomic && bpf_core_field_exists(struct mm_struct___atomic, rss_stat.count)) ||
 	       bpf_core_field_exists(struct mm_struct___percpu, rss_stat[0].count);
 }
 
 /* Pages, never negative. */
-#define mm_count(mm, i)                                                                       \
-	({                                                                                    \
-		__s64 n = 0;                                                                  \
-                                                                                              \
-		if (bpf_core_field_exists(struct mm_struct___atomic, rss_stat.count))         \
-			n = ((struct mm_struct___atomic *)(mm))->rss_stat.count[i].counter;   \
-		else if (bpf_core_field_exists(struct mm_struct___percpu, rss_stat[0].count)) \
-			n = ((struct mm_struct___percpu *)(mm))->rss_stat[i].count;           \
-		n < 0 ? 0 : (__u64)n;                                                         \
+#define mm_count(mm, i, atomic)                                                                   \
+	({                                                                                        \
+		__s64 n = 0;                                                                      \
+                                                                                                  \
+		if (bpf_core_field_exists(struct mm_struct___percpu, rss_stat[0].count))          \
+			n = ((struct mm_struct___percpu *)(mm))->rss_stat[i].count;               \
+		else if (atomic)                                                                  \
+			bpf_probe_read_kernel(                                                    \
+				&n, sizeof(n),                                                    \
+				&((struct mm_struct___atomic *)(mm))->rss_stat.count[i].counter); \
+		n < 0 ? 0 : (__u64)n;                                                             \
 	})
 
 /*

@@ -44,7 +44,7 @@ func still(step float64) moves { return moves{step, true} }
 
 // required are the panes that the report must have; others are told and skipped until they are
 // built.
-func required() []string { return []string{"overview", "cpu", "disk"} }
+func required() []string { return []string{"overview", "cpu", "processes", "memory", "disk", "network", "tcp"} }
 
 // instance is a tool that runs beside the program, as often as it is here to be compared.
 type instance struct {
@@ -70,15 +70,15 @@ func instances() []instance {
 	return append(out,
 		instance{name: "vmstat 1", argv: split("vmstat -n 1 6")},
 		// Its memory columns are of the first second in all lines (procps 4.0.2): hence not from it.
-		instance{name: "vmstat once", argv: split("vmstat")},
+		instance{name: "vmstat once", argv: split("vmstat"), at: 1}, // not with those that begin now
 		instance{name: "vmstat once", argv: split("vmstat"), at: span / 2},
 		instance{name: "vmstat once", argv: split("vmstat"), at: span},
 		instance{name: "free", argv: split("free -b -s 1 -c 6")},
 		instance{name: "sar -rvq", argv: split("sar -r -v -q 1 6")},
-		instance{name: "slabtop", argv: split("slabtop -o"), key: "NAME"},
+		instance{name: "slabtop", argv: split("slabtop -o"), key: "NAME", at: 1},
 		instance{name: "slabtop", argv: split("slabtop -o"), key: "NAME", at: span / 2},
 		instance{name: "slabtop", argv: split("slabtop -o"), key: "NAME", at: span},
-		instance{name: "ss", argv: split("ss -tin"), key: "local_address"},
+		instance{name: "ss", argv: split("ss -tin"), key: "local_address", at: 1},
 		instance{name: "ss", argv: split("ss -tin"), key: "local_address", at: span / 2},
 		instance{name: "ss", argv: split("ss -tin"), key: "local_address", at: span},
 	)
@@ -142,6 +142,14 @@ func columns() []column {
 	add("ss", "tcp", still(2), "", "cwnd")
 	add("ss", "tcp", still(0.1), "", "rtt")
 	return out
+}
+
+// otherwise are the columns that are not the tool's on purpose, and why. They are told, not judged.
+func otherwise() map[string]string {
+	return map[string]string{
+		"pidstat cswch/s":   "pidstat has the first thread's, ours are of all threads",
+		"pidstat nvcswch/s": "pidstat has the first thread's, ours are of all threads",
+	}
 }
 
 // keyOf is the column that names the rows of a tool; "" of a tool with one row.

@@ -31,7 +31,12 @@ type compared struct {
 	state             found
 }
 
-func (c compared) ok() bool { return c.state == here && c.differs <= c.allowed }
+func (c compared) ok() bool {
+	return c.state == here && (c.differs <= c.allowed || c.otherwise() != "")
+}
+
+// otherwise says why a column is not the tool's, "" of those that are to be.
+func (c compared) otherwise() string { return otherwise()[c.tool+" "+c.column] }
 
 func (c compared) name() string { return strings.TrimSpace(c.tool + " " + c.row + " " + c.column) }
 
@@ -52,7 +57,7 @@ func TestCompare(t *testing.T) {
 	var wrong map[string]bool
 	for round := 1; ; round++ {
 		seen, ours := measure(t)
-		all, untold := compareAll(seen, ours, pids)
+		all, untold := compareAll(seen, ours, pids, required())
 		now := map[string]bool{}
 		hard := false
 		for _, c := range all {
@@ -180,6 +185,7 @@ func measure(t *testing.T) (map[string]map[string][]record, report) {
 		})
 	}
 	wg.Go(func() {
+		<-time.After(time.Duration(stagger/2*float64(time.Second)) - time.Since(begun)) // between two equal tools
 		// Half a second more than the span, so that the last reading is in it.
 		mine, errs[len(list)] = start([]string{os.Getenv(binaryVariable), "report", "--for", fmt.Sprint(span*time.Second + 500*time.Millisecond), "--format", "json"})
 	})
@@ -219,11 +225,11 @@ func measure(t *testing.T) (map[string]map[string][]record, report) {
 }
 
 // compareAll compares every column in every row. Untold are the columns of panes that are not
-// built yet, by pane.
-func compareAll(seen map[string]map[string][]record, ours report, pids map[string]int) (all []compared, untold map[string][]string) {
+// built yet, by pane; those of the panes that must be there are among all.
+func compareAll(seen map[string]map[string][]record, ours report, pids map[string]int, required []string) (all []compared, untold map[string][]string) {
 	untold = map[string][]string{}
 	for _, col := range columns() {
-		if _, built := ours.Panes[col.pane]; !built && !slices.Contains(required(), col.pane) {
+		if _, built := ours.Panes[col.pane]; !built && !slices.Contains(required, col.pane) {
 			if s := col.tool + " " + col.name; !slices.Contains(untold[col.pane], s) {
 				untold[col.pane] = append(untold[col.pane], s)
 			}
@@ -273,7 +279,17 @@ func compareCell(col column, row string, theirs []record, ours report) (compared
 func table(all []compared, untold map[string][]string, wrong map[string]bool) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "over %d s:\n%-11s %-18s %-10s %23s %12s %11s %11s\n", span, "tool", "row", "column", "theirs", "ours", "difference", "allowed")
+	idle := map[string][]string{} // by tool and row: equal, and nothing happened
+	var order []string
 	for _, c := range all {
+		if c.ok() && c.lo == 0 && c.hi == 0 && c.ours == 0 {
+			at := strings.TrimSpace(c.tool + " " + c.row)
+			if idle[at] == nil {
+				order = append(order, at)
+			}
+			idle[at] = append(idle[at], c.column)
+			continue
+		}
 		theirs := fmt.Sprintf("%.2f", c.lo)
 		if c.hi > c.lo {
 			theirs += fmt.Sprintf(" – %.2f", c.hi)
@@ -287,8 +303,13 @@ func table(all []compared, untold map[string][]string, wrong map[string]bool) st
 			mark = "  WRONG"
 		case !c.ok():
 			mark = "  not in every round"
+		case c.otherwise() != "":
+			mark = "  " + c.otherwise()
 		}
 		fmt.Fprintf(&b, "%-11s %-18s %-10s %23s %12s %11s %11.3f%s\n", c.tool, c.row, c.column, theirs, ours, differs, c.allowed, mark)
+	}
+	for _, at := range order {
+		fmt.Fprintf(&b, "0 in both: %s: %s\n", at, strings.Join(idle[at], " "))
 	}
 	for _, pane := range []string{"processes", "memory", "disk", "network", "tcp"} {
 		if list := untold[pane]; len(list) > 0 {

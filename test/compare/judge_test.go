@@ -88,7 +88,7 @@ func TestCompareAllTellsWhatIsNotBuilt(t *testing.T) {
 		return map[string][]record{"": {r}}
 	}
 	seen := map[string]map[string][]record{"free": one("total used"), "vmstat": one("cs in")}
-	all, untold := compareAll(seen, report{}, nil)
+	all, untold := compareAll(seen, report{}, nil, []string{"cpu"})
 	if len(all) != 2 || all[0].state != noPane || all[1].state != noPane {
 		t.Errorf("without a CPU pane: %+v, want two cells without a pane", all)
 	}

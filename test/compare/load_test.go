@@ -77,7 +77,8 @@ func load(kind string) error {
 	// pidstat counts the switches and waits of a process's first thread: the work must be there.
 	runtime.LockOSThread()
 	if unix.Gettid() != unix.Getpid() {
-		return fmt.Errorf("starting the load %q: not on the first thread", kind)
+		// Go has moved us. The thread that executes a program is the first of it.
+		return fmt.Errorf("starting the load %q anew: %w", kind, unix.Exec("/proc/self/exe", os.Args, os.Environ()))
 	}
 	if err := os.WriteFile("/proc/self/comm", []byte("cmp-"+kind), 0o644); err != nil {
 		return err
