@@ -237,7 +237,7 @@ func limitChain(c Canvas, rows []cgroupSum, one *cgroupSum, room int) []string {
 	lines := []string{widget.Title(c.Theme, c.Width, "limits", "the tightest holds: *")}
 	head := widget.NewLine(c.Width)
 	head.Right(c.Theme.Dim, "cpus", 9).Right(c.Theme.Dim, "used", 16).Right(c.Theme.Dim, "high", 23).Right(c.Theme.Dim, "max", 30).
-		Right(c.Theme.Dim, "now", 37).Right(c.Theme.Dim, "pids", 44).Skip(1).Put(c.Theme.Dim, "CGROUP")
+		Right(c.Theme.Dim, "now", 37).Right(c.Theme.Dim, "pids", 44).Skip(2).Put(c.Theme.Dim, "CGROUP")
 	lines = append(lines, head.String())
 	var chain []*cgroupSum
 	for i := range rows {
@@ -283,7 +283,7 @@ func limitChain(c Canvas, rows []cgroupSum, one *cgroupSum, room int) []string {
 			Right(plain, mark(size(r.Own.Max), o.Max, r.Own.Max != collectors.NoLimit), 31).
 			Right(plain, now, 37).
 			Right(plain, mark(pids, o.Pids, r.Own.Pids != collectors.NoLimit), 45)
-		lines = append(lines, l.To(45).Plain(widget.Clip(clean(r.Path), l.Left())).String())
+		lines = append(lines, l.To(46).Plain(widget.Clip(clean(r.Path), l.Left())).String())
 	}
 	return lines
 }
