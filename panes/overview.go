@@ -65,10 +65,8 @@ func (p *Overview) open(f Frame) tea.Cmd {
 			return send(GoMsg{ID(l.finding.Pane), l.finding.Row})
 		}
 	}
-	for _, l := range checklist(f) {
-		if l.id == at && l.pane != "" {
-			return send(GoMsg{l.pane, l.row})
-		}
+	if l, ok := checked(f, at); ok && l.pane != "" {
+		return send(GoMsg{l.pane, l.row})
 	}
 	return nil
 }
@@ -87,20 +85,28 @@ func overviewRows(f Frame) []string {
 	for _, l := range listed(f) {
 		out = append(out, findingRow(l.finding.ID))
 	}
-	for _, l := range checklist(f) {
-		out = append(out, l.id)
+	for _, c := range checks() {
+		out = append(out, c.id)
 	}
 	return out
 }
 
 // Describe implements Describer.
 func (p *Overview) Describe(f Frame) string {
-	for _, l := range checklist(f) {
-		if l.id == p.at(f) && l.why != "" {
-			return l.id + " -: " + l.why
-		}
+	if l, ok := checked(f, p.at(f)); ok && l.why != "" {
+		return l.id + " -: " + l.why
 	}
 	return ""
+}
+
+// checked makes one line of the checklist, by its id.
+func checked(f Frame, id string) (line, bool) {
+	for _, c := range checks() {
+		if c.id == id {
+			return c.line(f), true
+		}
+	}
+	return line{}, false
 }
 
 // listedFinding is a finding at its place in the tree.
@@ -196,23 +202,38 @@ func (l line) summary(width int) string {
 // sparkSamples is how many samples a line remembers for its sparkline.
 const sparkSamples = 60
 
-// checklist returns the lines in the order of the classic first 60 seconds.
-func checklist(f Frame) []line {
-	return []line{
-		uptimeLine(f),
-		dmesgLine(f),
-		vmstatLine(f),
-		mpstatLine(f),
-		runqlatLine(f),
-		pidstatLine(f),
-		iostatLine(f),
-		freeLine(f),
-		sarDevLine(f),
-		tcpLine(f),
-		stallsLine(f),
-		cgroupLine(f),
-		topLine(f),
+// check is one line of the checklist: its id, and what makes it.
+type check struct {
+	id   string
+	line func(Frame) line
+}
+
+// checks are the lines in the order of the classic first 60 seconds.
+func checks() []check {
+	return []check{
+		{"uptime", uptimeLine},
+		{"dmesg", dmesgLine},
+		{"vmstat", vmstatLine},
+		{"mpstat", mpstatLine},
+		{"runqlat", runqlatLine},
+		{"pidstat", pidstatLine},
+		{"iostat", iostatLine},
+		{"free", freeLine},
+		{"sar DEV", sarDevLine},
+		{"sar TCP", tcpLine},
+		{"stalls", stallsLine},
+		{"cgroup", cgroupLine},
+		{"top", topLine},
 	}
+}
+
+// checklist returns the lines, made.
+func checklist(f Frame) []line {
+	var out []line
+	for _, c := range checks() {
+		out = append(out, c.line(f))
+	}
+	return out
 }
 
 func uptimeLine(f Frame) line {

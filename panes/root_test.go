@@ -404,3 +404,14 @@ func TestErrorIsSeenWhole(t *testing.T) {
 		t.Errorf("the screen says %q, want %q", shown, why)
 	}
 }
+
+// A line is found by the id that it gives itself.
+func TestChecksAreNamed(t *testing.T) {
+	for _, f := range frames() {
+		for _, c := range checks() {
+			if got := c.line(f).id; got != c.id {
+				t.Errorf("the line listed as %q calls itself %q", c.id, got)
+			}
+		}
+	}
+}
