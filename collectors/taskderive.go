@@ -19,10 +19,12 @@ type procDelta struct {
 	total taskCounts // since the process began, as far as run time goes
 
 	wait, lead uint64
-	delay      uint64
-	threads    uint32
-	blocked    uint32
-	known      bool // there is something to subtract from
+	// Of what did has, the leader's share of the switches: pidstat's cswch/s and nvcswch/s.
+	leadVol, leadInvol uint64
+	delay              uint64
+	threads            uint32
+	blocked            uint32
+	known              bool // there is something to subtract from
 }
 
 // scanOptions is what a derivation depends on besides the two scans.
@@ -149,6 +151,7 @@ func (p *procDelta) add(was, r *taskRec) {
 	p.wait += wait
 	if r.PID == r.TGID {
 		p.lead = wait
+		p.leadVol, p.leadInvol = since(was.Vol, r.Vol), since(was.Invol, r.Invol)
 	}
 }
 
@@ -210,12 +213,19 @@ func (d *derivation) process(r *taskRec, p *procDelta) {
 	}
 }
 
+// others is what of a process's count is not its leader's.
+func others(all, lead uint64) uint32 {
+	return gained32(all) - min(gained32(lead), gained32(all))
+}
+
 // more is what few processes have; nil for the rest.
 func more(r *taskRec, p *procDelta, now TaskState) *TaskMore {
 	m := TaskMore{
 		MajFlt: gained32(p.did.MajFlt), Swap: now.Swap, Read: gained(p.did.Read), Write: gained(p.did.Write), Cancelled: gained(p.did.CancelledW),
 		BlockDelay: time.Duration(min(p.delay, math.MaxInt64)),
 	}
+	m.OthersVoluntary = others(p.did.Vol, p.leadVol)
+	m.OthersInvoluntary = others(p.did.Invol, p.leadInvol)
 	if now.VSZ != r.told.vsz {
 		m.VSZ = now.VSZ
 	}

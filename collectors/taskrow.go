@@ -92,7 +92,7 @@ type TaskRow struct {
 	Wait                   time.Duration // runnable and not running (sched_info.run_delay)
 	Sys                    Micros        // of Run, in the kernel: split as its cputime_adjust does
 	LeadWait               Micros        // the leader's share of Wait: pidstat's %wait
-	Voluntary, Involuntary uint32        // context switches
+	Voluntary, Involuntary uint32        // context switches; see More for the leader's share
 	MinFlt                 uint32        // page faults without I/O
 	RSS                    uint32        // gauge: pages; the kernel's own count lags by some pages a CPU
 	Threads                uint32        // gauge
@@ -110,6 +110,10 @@ type TaskMore struct {
 	Write      uint64        // bytes written to the page cache, that storage will get
 	Cancelled  uint64        // of bytes written earlier: truncated before storage got them
 	BlockDelay time.Duration // waited for block I/O; of all threads alive
+
+	// OthersVoluntary and OthersInvoluntary are the part of the row's switches that is not the
+	// leader's: of the other threads, the ones that died included.
+	OthersVoluntary, OthersInvoluntary uint32
 }
 
 // TaskState is one process at the end of the span, whether it moved or not.

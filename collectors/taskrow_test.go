@@ -68,6 +68,15 @@ func TestDeriveCounts(t *testing.T) {
 			TaskRow{Run: 100e6, Sys: 80_000, MinFlt: 7, RSS: 5000, Threads: 1, Voluntary: 3, Involuntary: 4, State: 'S'},
 			TaskMore{MajFlt: 3, Swap: 12, Read: 512, Write: 4096, Cancelled: 9, BlockDelay: 100},
 		},
+		"switches of the leader and of the others": {
+			[]taskRec{base, thread},
+			[]taskRec{
+				base.with(func(r *taskRec) { r.Run, r.User, r.Vol, r.Invol = 110*ms, 70*ms, 3, 4 }),
+				thread.with(func(r *taskRec) { r.Vol, r.Invol = 20, 30 }),
+			},
+			TaskRow{Run: 10e6, RSS: 5000, Threads: 2, Voluntary: 23, Involuntary: 34, State: 'S'},
+			TaskMore{OthersVoluntary: 20, OthersInvoluntary: 30},
+		},
 		"the kernel's share never exceeds what ran": {
 			[]taskRec{base},
 			[]taskRec{base.with(func(r *taskRec) { r.Run, r.Sys = 101*ms, 400*ms })},

@@ -205,6 +205,7 @@ func processColumns() []processColumn {
 		}
 	}
 	size := func(c processColumn) processColumn { c.Form = KiB; return c }
+	hidden := func(c processColumn) processColumn { c.Hidden = true; return c }
 	const l = collectors.LackIO
 	return []processColumn{
 		col("PID", "", 7, 0, 0, func(x *process, _ S) Cell { return Number(float64(x.PID)) }),
@@ -233,6 +234,9 @@ func processColumns() []processColumn {
 		col("nvcswch/s", "/s", 9, 1, 7, func(x *process, s S) Cell {
 			return unless(x.lacks, collectors.LackSwitches, noSwitch, rate(x.invol, s))
 		}),
+		hidden(col("cswall/s", "/s", 8, 1, 9, func(x *process, s S) Cell {
+			return unless(x.lacks, collectors.LackSwitches, noSwitch, rate(x.switches, s))
+		})),
 		col("%waitall", "%", 8, 1, 8, func(x *process, s S) Cell {
 			return unless(x.lacks, collectors.LackThreads, noSwitch, percent(x.wait, s))
 		}),

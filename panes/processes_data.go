@@ -28,7 +28,8 @@ type process struct {
 	run, sys             time.Duration
 	wait, leadWait       time.Duration
 	delay                time.Duration
-	vol, invol           uint64
+	vol, invol           uint64 // of the leader, as pidstat has them
+	switches             uint64 // of all threads, of both kinds
 	minflt, majflt       uint64
 	read, write, cancels uint64 // bytes
 	moved                bool
@@ -223,8 +224,10 @@ func (p *processes) add(r *collectors.TaskRow) {
 	x.sys += min(r.Sys.Duration(), r.Run)
 	x.wait += r.Wait
 	x.leadWait += r.LeadWait.Duration()
-	x.vol += uint64(r.Voluntary)
-	x.invol += uint64(r.Involuntary)
+	vol, invol := leaderSwitches(r)
+	x.vol += vol
+	x.invol += invol
+	x.switches += uint64(r.Voluntary) + uint64(r.Involuntary)
 	x.minflt += uint64(r.MinFlt)
 	if m := r.More; m != nil {
 		x.majflt += uint64(m.MajFlt)
@@ -233,6 +236,16 @@ func (p *processes) add(r *collectors.TaskRow) {
 		x.cancels += m.Cancelled
 		x.delay += m.BlockDelay
 	}
+}
+
+// leaderSwitches is the leader's share of a row's context switches.
+func leaderSwitches(r *collectors.TaskRow) (vol, invol uint64) {
+	vol, invol = uint64(r.Voluntary), uint64(r.Involuntary)
+	if m := r.More; m != nil {
+		vol -= min(uint64(m.OthersVoluntary), vol)
+		invol -= min(uint64(m.OthersInvoluntary), invol)
+	}
+	return vol, invol
 }
 
 // gone is how much CPU time nobody in the list had: of processes that ended, and of those that came and

@@ -283,8 +283,8 @@ func pageNumbers() []pageNumber {
 		{"majflt/s", 2, func(r *R, s float64) float64 { return float64(more(r).MajFlt) / s }, false},
 		{"kB_rd/s", 1, func(r *R, s float64) float64 { return kb(more(r).Read, s) }, false},
 		{"kB_wr/s", 1, func(r *R, s float64) float64 { return kb(more(r).Write, s) }, false},
-		{"cswch/s", 2, func(r *R, s float64) float64 { return float64(r.Voluntary) / s }, false},
-		{"nvcswch/s", 2, func(r *R, s float64) float64 { return float64(r.Involuntary) / s }, false},
+		{"cswch/s", 2, func(r *R, s float64) float64 { vol, _ := leaderSwitches(r); return float64(vol) / s }, false},
+		{"nvcswch/s", 2, func(r *R, s float64) float64 { _, invol := leaderSwitches(r); return float64(invol) / s }, false},
 		{"iodelay", 6, nil, false},
 	}
 }

@@ -147,14 +147,6 @@ func columns() []column {
 	return out
 }
 
-// otherwise are the columns that are not the tool's on purpose, and why. They are told, not judged.
-func otherwise() map[string]string {
-	return map[string]string{
-		"pidstat cswch/s":   "pidstat has the first thread's, ours are of all threads",
-		"pidstat nvcswch/s": "pidstat has the first thread's, ours are of all threads",
-	}
-}
-
 // keyOf is the column that names the rows of a tool; "" of a tool with one row.
 func keyOf(tool string) string {
 	for _, i := range instances() {
