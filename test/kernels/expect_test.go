@@ -16,6 +16,7 @@ const sampleTable = `# a comment
 default  runqlat  both    on!       tp_btf sched_switch      all
 no-btf   runqlat  report  degraded  tracepoint sched_switch  5.10,6.1
 no-btf   runqlat  doctor  off       -                        5.10
+default  slabtop  report  on|off    *                        7.x
 skip  bpf.TestX/new hook  5.10
 `
 
@@ -24,7 +25,7 @@ func TestParseExpectation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := len(e.cells), 2*len(matrix())+2+1; got != want {
+	if got, want := len(e.cells), 2*len(matrix())+2+1+1; got != want {
 		t.Errorf("%d cells, want %d", got, want)
 	}
 	for a, w := range map[at]want{
@@ -54,19 +55,22 @@ func TestParseExpectation(t *testing.T) {
 func TestCheck(t *testing.T) {
 	on := probe{Name: "runqlat", State: "on", Hook: "tp_btf sched_switch", Events: 7}
 	report, doctor := at{"7.x", "default", "report", "runqlat"}, at{"7.x", "default", "doctor", "runqlat"}
+	slab := at{"7.x", "default", "report", "slabtop"}
 	tests := map[string]struct {
 		change func(*column)
 		want   string
 	}{
-		"as foreseen":      {func(*column) {}, ""},
-		"another state":    {func(c *column) { p := on; p.State, p.Reason = "off", "EPERM"; c.probes[report] = p }, `is off by "tp_btf sched_switch", want on by "tp_btf sched_switch": EPERM`},
-		"another hook":     {func(c *column) { p := on; p.Hook = "raw_tp"; c.probes[doctor] = p }, `doctor default, probe runqlat: is on by "raw_tp"`},
-		"counted nothing":  {func(c *column) { p := on; p.Events = 0; c.probes[report] = p }, "counted nothing"},
-		"doctor need not":  {func(c *column) { p := on; p.Events = 0; c.probes[doctor] = p }, ""},
-		"missing":          {func(c *column) { delete(c.probes, doctor) }, "doctor default, probe runqlat: is missing"},
-		"not foreseen":     {func(c *column) { c.probes[at{"7.x", "default", "report", "new"}] = on }, "probe new: not in the table"},
-		"skip":             {func(c *column) { c.skipped["bpf.TestX/new hook"] = true }, "TestX/new hook was skipped"},
-		"skip as foreseen": {func(c *column) { c.kernel.name = "5.10"; c.skipped["bpf.TestX/new hook"] = true; fill(c, on) }, ""},
+		"as foreseen":       {func(*column) {}, ""},
+		"another state":     {func(c *column) { p := on; p.State, p.Reason = "off", "EPERM"; c.probes[report] = p }, `is off by "tp_btf sched_switch", want on by "tp_btf sched_switch": EPERM`},
+		"another hook":      {func(c *column) { p := on; p.Hook = "raw_tp"; c.probes[doctor] = p }, `doctor default, probe runqlat: is on by "raw_tp"`},
+		"counted nothing":   {func(c *column) { p := on; p.Events = 0; c.probes[report] = p }, "counted nothing"},
+		"doctor need not":   {func(c *column) { p := on; p.Events = 0; c.probes[doctor] = p }, ""},
+		"one of two states": {func(c *column) { c.probes[slab] = probe{State: "off", Reason: "slow", Hook: "x"} }, ""},
+		"none of them":      {func(c *column) { c.probes[slab] = probe{State: "failed", Reason: "slow"} }, "is failed by"},
+		"missing":           {func(c *column) { delete(c.probes, doctor) }, "doctor default, probe runqlat: is missing"},
+		"not foreseen":      {func(c *column) { c.probes[at{"7.x", "default", "report", "new"}] = on }, "probe new: not in the table"},
+		"skip":              {func(c *column) { c.skipped["bpf.TestX/new hook"] = true }, "TestX/new hook was skipped"},
+		"skip as foreseen":  {func(c *column) { c.kernel.name = "5.10"; c.skipped["bpf.TestX/new hook"] = true; fill(c, on) }, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -76,7 +80,7 @@ func TestCheck(t *testing.T) {
 			}
 			c := newColumn()
 			c.kernel.name = "7.x"
-			c.probes[report], c.probes[doctor] = on, on
+			c.probes[report], c.probes[doctor], c.probes[slab] = on, on, probe{State: "on"}
 			tt.change(c)
 			e.check(c)
 			got := strings.Join(c.failures, "\n")
