@@ -51,10 +51,12 @@ func keyTable(rebound map[string][]string) (text, markdown string, problems []er
 		own = append(own, p.Keys())
 	}
 	m, problems := keymap.Rebind(rebound, global, own...)
-	sections := []keymap.Section{{Title: "everywhere", Keys: m.Apply(global)}}
+	tables := panes.TableKeys()
+	sections := []keymap.Section{{Title: "everywhere", Keys: m.Apply(global)}, {Title: "every table", Keys: m.Apply(tables)}}
+	listed := slices.Concat(global, tables)
 	for i, p := range all {
 		keys := slices.DeleteFunc(slices.Clone(own[i]), func(k keymap.Key) bool {
-			return slices.ContainsFunc(global, func(g keymap.Key) bool { return g.ID == k.ID })
+			return slices.ContainsFunc(listed, func(l keymap.Key) bool { return l.ID == k.ID })
 		})
 		if len(keys) > 0 {
 			sections = append(sections, keymap.Section{Title: strings.ToLower(p.Info().Title), Keys: m.Apply(keys)})

@@ -69,12 +69,14 @@ func TestParseCgroupFiles(t *testing.T) {
 	checkParser(t, "parseCgroupCPU", map[string]parsed[cgroupCPU]{
 		"v2": {
 			"usage_usec 9\nuser_usec 5\nsystem_usec 4\nnice_usec 1\nnr_periods 7\nnr_throttled 3\nthrottled_usec 11\nnr_bursts 0\nburst_usec 0\n",
-			cgroupCPU{Usage: 9000, User: 5000, System: 4000, Periods: 7, Throttled: 3, ThrottledNs: 11000, hasUsage: true, hasPeriods: true, hasThrottledFor: true}, true,
+			cgroupCPU{Usage: 9000, User: 5000, System: 4000, Periods: 7, Throttled: 3, ThrottledNs: 11000, hasUsage: true, hasPeriods: true, hasThrottledFor: true},
+			true,
 		},
 		"v2, no controller": {"usage_usec 9\nuser_usec 5\nsystem_usec 4\n", cgroupCPU{Usage: 9000, User: 5000, System: 4000, hasUsage: true}, true},
 		"v1": {
 			"nr_periods 7\nnr_throttled 3\nthrottled_time 11\nnr_bursts 0\nburst_time 0\n",
-			cgroupCPU{Periods: 7, Throttled: 3, ThrottledNs: 11, hasPeriods: true, hasThrottledFor: true}, true,
+			cgroupCPU{Periods: 7, Throttled: 3, ThrottledNs: 11, hasPeriods: true, hasThrottledFor: true},
+			true,
 		},
 		"overflow": {"usage_usec 18446744073709551615\n", cgroupCPU{}, false},
 		"cut off":  {"usage_usec 9\nuser_usec", cgroupCPU{}, false},
@@ -93,7 +95,8 @@ func TestParseCgroupFiles(t *testing.T) {
 	checkParser(t, "parseMemStat v2", map[string]parsed[memStat]{
 		"new": {
 			"anon 1\nfile 2\nkernel 9\nsock 3\nshmem 4\ninactive_file 5\nslab 6\npgmajfault 7\nworkingset_refault_anon 8\nworkingset_refault_file 9\n",
-			memStat{Anon: 1, File: 2, Sock: 3, Shmem: 4, InactiveFile: 5, Slab: 6, MajorFaults: 7, Refaults: 17}, true,
+			memStat{Anon: 1, File: 2, Sock: 3, Shmem: 4, InactiveFile: 5, Slab: 6, MajorFaults: 7, Refaults: 17},
+			true,
 		},
 		"before 5.9": {"anon 1\nworkingset_refault 8\n", memStat{Anon: 1, Refaults: 8}, true},
 		"empty":      {"", memStat{}, false},

@@ -118,8 +118,10 @@ func TestCgroupsV2(t *testing.T) {
 	if diff := cmp.Diff(wantInfo, r.CgroupInfo, raw); diff != "" {
 		t.Errorf("info (-want +got):\n%s", diff)
 	}
-	want := &CgroupRow{CgroupInfo: wantInfo, Span: first.Span, Has: HasMemory | HasSwap | HasPids | HasDetail, Memory: 480000, Swap: 4096, Pids: 5,
-		Detail: &CgroupDetail{Anon: 100, File: 200, OOMKills: 2, PidsDenied: 3}} // within a tenth of memory.high
+	want := &CgroupRow{
+		CgroupInfo: wantInfo, Span: first.Span, Has: HasMemory | HasSwap | HasPids | HasDetail, Memory: 480000, Swap: 4096, Pids: 5,
+		Detail: &CgroupDetail{Anon: 100, File: 200, OOMKills: 2, PidsDenied: 3},
+	} // within a tenth of memory.high
 	if diff := cmp.Diff(want, r, raw); diff != "" {
 		t.Errorf("first row (-want +got):\n%s", diff)
 	}

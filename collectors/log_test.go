@@ -258,7 +258,8 @@ func TestParseKmsg(t *testing.T) {
 		"plain": {"6,339,5140900,-;NET: Registered\n", kmsgRecord{6, 339, 5140900 * time.Microsecond, '-', []byte("NET: Registered"), nil}, true},
 		"fields": {
 			"4,1,2,c,caller=T1;a;b\n SUBSYSTEM=pci\n DEVICE=+pci:0000:00:01.0\n",
-			kmsgRecord{4, 1, 2 * time.Microsecond, 'c', []byte("a;b"), [][]byte{[]byte("SUBSYSTEM=pci"), []byte("DEVICE=+pci:0000:00:01.0")}}, true,
+			kmsgRecord{4, 1, 2 * time.Microsecond, 'c', []byte("a;b"), [][]byte{[]byte("SUBSYSTEM=pci"), []byte("DEVICE=+pci:0000:00:01.0")}},
+			true,
 		},
 		"escapes":   {`14,1,2,-;\x1b[31m\x5cx41\x0a`, kmsgRecord{14, 1, 2 * time.Microsecond, '-', []byte("\x1b[31m\\x41\n"), nil}, true},
 		"no header": {"hello\n", kmsgRecord{}, false},

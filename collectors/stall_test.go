@@ -324,7 +324,9 @@ func TestWaitsLive(t *testing.T) {
 }
 
 func BenchmarkCollectStalls(b *testing.B) { benchmarkCollect(b, NewStalls(bpf.Inspect(), NewFS(""))) }
-func BenchmarkCollectWaits(b *testing.B)  { benchmarkCollect(b, NewWaits(bpf.Inspect(), NewFS(""))) }
+
+func BenchmarkCollectWaits(b *testing.B) { benchmarkCollect(b, NewWaits(bpf.Inspect(), NewFS(""))) }
+
 func BenchmarkSymbols(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {

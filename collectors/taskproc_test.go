@@ -136,8 +136,10 @@ func TestProcScanChanges(t *testing.T) {
 	tree := procTree{t, t.TempDir()}
 	const pid, sched = 100, "30000000 5 1\n"
 	tree.process(pid, "S", "50", sched)
-	first := taskRec{PID: pid, TGID: pid, PPID: 1, UID: 1000, Start: 500e6, Wait: 5, Threads: 1, Prio: 20, State: 'S', Lacks: LackSwitches | LackSwap | LackDelay, RSS: 1, VSZ: 1, Comm: comm("x"),
-		taskCounts: taskCounts{Run: 30e6, User: 10e6, Sys: 10e6, MinFlt: 9, MajFlt: 9, Read: 8192, Write: 4096, CancelledW: 512}}
+	first := taskRec{
+		PID: pid, TGID: pid, PPID: 1, UID: 1000, Start: 500e6, Wait: 5, Threads: 1, Prio: 20, State: 'S', Lacks: LackSwitches | LackSwap | LackDelay, RSS: 1, VSZ: 1, Comm: comm("x"),
+		taskCounts: taskCounts{Run: 30e6, User: 10e6, Sys: 10e6, MinFlt: 9, MajFlt: 9, Read: 8192, Write: 4096, CancelledW: 512},
+	}
 	with := func(change func(*taskRec)) []taskRec {
 		r := first
 		change(&r)

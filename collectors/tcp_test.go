@@ -139,19 +139,23 @@ func TestDeriveTCP(t *testing.T) {
 		want      TCP
 	}{
 		"grows": {
-			tcpReading{Counts: TCPCounts{5, 6}, Has: all}, tcpReading{Counts: TCPCounts{7, 6}, Has: all},
+			tcpReading{Counts: TCPCounts{5, 6}, Has: all},
+			tcpReading{Counts: TCPCounts{7, 6}, Has: all},
 			TCP{Delta: TCPCounts{2, 0}, Total: TCPCounts{7, 6}, Has: all},
 		},
 		"went back": {
-			tcpReading{Counts: TCPCounts{1<<32 - 1, 6}, Has: all}, tcpReading{Counts: TCPCounts{3, 9}, Has: all},
+			tcpReading{Counts: TCPCounts{1<<32 - 1, 6}, Has: all},
+			tcpReading{Counts: TCPCounts{3, 9}, Has: all},
 			TCP{Delta: TCPCounts{0, 3}, Total: TCPCounts{3, 9}, Has: all},
 		},
 		"came": {
-			tcpReading{Counts: TCPCounts{0, 6}, Has: 2}, tcpReading{Counts: TCPCounts{100, 9}, Has: all},
+			tcpReading{Counts: TCPCounts{0, 6}, Has: 2},
+			tcpReading{Counts: TCPCounts{100, 9}, Has: all},
 			TCP{Delta: TCPCounts{0, 3}, Total: TCPCounts{100, 9}, Has: all},
 		},
 		"left": {
-			tcpReading{Counts: TCPCounts{100, 6}, Has: all}, tcpReading{Counts: TCPCounts{0, 9}, Has: 2},
+			tcpReading{Counts: TCPCounts{100, 6}, Has: all},
+			tcpReading{Counts: TCPCounts{0, 9}, Has: 2},
 			TCP{Delta: TCPCounts{0, 3}, Total: TCPCounts{0, 9}, Has: 2},
 		},
 		"established": {

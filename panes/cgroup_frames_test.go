@@ -265,8 +265,12 @@ func addDiskIO(io *collectors.CgroupIO, snap *collectors.Snapshot, service strin
 
 func cgroupProbes(kind string) []collectors.Probe {
 	hooks := [][2]string{
-		{"cgroup", "cpu.stat"}, {"cgroup cpu", "cpu.stat"}, {"cgroup memory", "memory.current"}, {"cgroup io", "io.stat"},
-		{"cgroup pids", "pids.current"}, {"cgroup psi", "memory.pressure"},
+		{"cgroup", "cpu.stat"},
+		{"cgroup cpu", "cpu.stat"},
+		{"cgroup memory", "memory.current"},
+		{"cgroup io", "io.stat"},
+		{"cgroup pids", "pids.current"},
+		{"cgroup psi", "memory.pressure"},
 	}
 	var out []collectors.Probe
 	for _, h := range hooks {

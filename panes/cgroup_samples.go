@@ -135,8 +135,13 @@ type cgroupPart struct {
 
 func (c *cgroupSum) parts() [7]cgroupPart {
 	return [...]cgroupPart{
-		{collectors.HasUsage, &c.usage}, {collectors.HasSplit, &c.split}, {collectors.HasThrottle, &c.throttle},
-		{collectors.HasEvents, &c.events}, {collectors.HasDenied, &c.denied}, {collectors.HasPSI, &c.psi}, {collectors.HasIO, &c.io},
+		{collectors.HasUsage, &c.usage},
+		{collectors.HasSplit, &c.split},
+		{collectors.HasThrottle, &c.throttle},
+		{collectors.HasEvents, &c.events},
+		{collectors.HasDenied, &c.denied},
+		{collectors.HasPSI, &c.psi},
+		{collectors.HasIO, &c.io},
 	}
 }
 

@@ -31,7 +31,10 @@ const (
 )
 
 // keys are the keys of the table, for the pane's Keys.
-func (l *list) keys() []keymap.Key {
+func (l *list) keys() []keymap.Key { return TableKeys() }
+
+// TableKeys are the keys that every table has.
+func TableKeys() []keymap.Key {
 	return []keymap.Key{
 		keymap.New(keySort, "s", "sort", "s", "f6").In("sort by the column of the cursor; again: the other way round"),
 		keymap.New(keySortLeft, "<", "sort left", "<").In("sort by the column to the left"),

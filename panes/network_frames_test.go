@@ -131,9 +131,12 @@ func extremePlans(i int) []netPlan {
 func addNetwork(s *story, l load, snap *collectors.Snapshot) {
 	i := len(s.moments)
 	probes := []collectors.Probe{
-		{Name: "sar DEV", State: collectors.On, Hook: "/proc/net/dev"}, {Name: "sar UDP", State: collectors.On, Hook: "/proc/net/snmp, snmp6"},
-		{Name: "softnet", State: collectors.On, Hook: "/proc/net/softnet_stat"}, {Name: "conntrack", State: collectors.On, Hook: "/proc/net/stat/nf_conntrack"},
-		{Name: "ip link", State: collectors.On, Hook: "rtnetlink, /sys/class/net"}, {Name: "netns", State: collectors.On, Hook: "/proc/PID/net"},
+		{Name: "sar DEV", State: collectors.On, Hook: "/proc/net/dev"},
+		{Name: "sar UDP", State: collectors.On, Hook: "/proc/net/snmp, snmp6"},
+		{Name: "softnet", State: collectors.On, Hook: "/proc/net/softnet_stat"},
+		{Name: "conntrack", State: collectors.On, Hook: "/proc/net/stat/nf_conntrack"},
+		{Name: "ip link", State: collectors.On, Hook: "rtnetlink, /sys/class/net"},
+		{Name: "netns", State: collectors.On, Hook: "/proc/PID/net"},
 	}
 	snap.Probes[collectors.NetworkID] = probes
 	n := &collectors.Network{Span: snap.CPU.Span, SoftnetKnown: true, ConntrackMax: 262144}

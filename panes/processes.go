@@ -219,7 +219,7 @@ func processColumns() []processColumn {
 		})),
 		col("kB_rd/s", "kB/s", 7, 1, 4, func(x *process, s S) Cell { return unless(x.lacks, l, noIO, rate(x.read, s).over(1024)) }),
 		col("kB_wr/s", "kB/s", 7, 1, 4, func(x *process, s S) Cell { return unless(x.lacks, l, noIO, rate(x.write, s).over(1024)) }),
-		processColumn{Column{ID: "S", Title: "S", Width: 1, Rank: 1, Left: true}, func(x *process, _ S) Cell {
+		{Column{ID: "S", Title: "S", Width: 1, Rank: 1, Left: true}, func(x *process, _ S) Cell {
 			if x.ended {
 				return Missing("it has ended")
 			}
@@ -253,7 +253,7 @@ func processColumns() []processColumn {
 		col("iodelay", "ms", 7, 0, 13, func(x *process, _ S) Cell {
 			return unless(x.lacks, collectors.LackDelay, noDelay, Number(float64(x.delay.Milliseconds())))
 		}),
-		processColumn{Column{ID: "TIME+", Title: "TIME+", Unit: "s", Width: 8, Decimals: 2, Rank: 9, Form: CPUTime}, func(x *process, _ S) Cell {
+		{Column{ID: "TIME+", Title: "TIME+", Unit: "s", Width: 8, Decimals: 2, Rank: 9, Form: CPUTime}, func(x *process, _ S) Cell {
 			return Number(x.time.Seconds())
 		}},
 		col("PPID", "", 7, 0, 12, func(x *process, _ S) Cell { return Number(float64(x.PPID)) }),

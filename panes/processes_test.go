@@ -160,9 +160,14 @@ func TestGone(t *testing.T) {
 
 func TestGrowTree(t *testing.T) {
 	list := []*process{
-		{ProcInfo: proc(30, 10, "busy")}, {ProcInfo: proc(10, 1, "shell")}, {ProcInfo: proc(1, 0, "init")},
-		{ProcInfo: proc(20, 1, "idle")}, {ProcInfo: proc(40, 30, "child")}, {ProcInfo: proc(50, 999, "orphan")},
-		{ProcInfo: proc(60, 61, "odd")}, {ProcInfo: proc(61, 60, "circle")},
+		{ProcInfo: proc(30, 10, "busy")},
+		{ProcInfo: proc(10, 1, "shell")},
+		{ProcInfo: proc(1, 0, "init")},
+		{ProcInfo: proc(20, 1, "idle")},
+		{ProcInfo: proc(40, 30, "child")},
+		{ProcInfo: proc(50, 999, "orphan")},
+		{ProcInfo: proc(60, 61, "odd")},
+		{ProcInfo: proc(61, 60, "circle")},
 	}
 	out, branches := growTree(list)
 	var got []string
