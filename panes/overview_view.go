@@ -6,6 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -270,6 +271,8 @@ func (p *Overview) details(f Frame, c Canvas, list []line, at string, height int
 
 // allDetails shows every line's detail, two a row.
 func (p *Overview) allDetails(f Frame, c Canvas, list []line, height int) []string {
+	// What pidstat and top say is one table.
+	list = slices.DeleteFunc(slices.Clone(list), func(l line) bool { return l.id == "top" })
 	var lines []string
 	half := (c.Width - 2) / 2
 	rows := (len(list) + 1) / 2
@@ -307,8 +310,36 @@ func detail(f Frame, c Canvas, l line, height int) []string {
 		return freeDetail(f, c, height)
 	case "sar TCP":
 		return tcpDetail(f, c, height)
+	case "uptime":
+		return uptimeDetail(f, c, l, height)
 	}
-	return uptimeDetail(f, c, l, height)
+	return paneDetail(f, c, l, height)
+}
+
+// paneDetail is the table of the line's pane: its first rows, of the log the last.
+func paneDetail(f Frame, c Canvas, l line, height int) []string {
+	lines := []string{widget.Title(c.Theme, c.Width, l.id)}
+	say := func(text string) []string {
+		return append(lines, widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, text).String())
+	}
+	if l.why != "" {
+		return say(l.why)
+	}
+	for _, p := range All() {
+		if p.Info().ID != l.pane {
+			continue
+		}
+		t := p.Table(f)
+		rows := newList("")
+		if l.pane == LogPane {
+			t.Rows = t.Rows[max(len(t.Rows)-height+2, 0):]
+		}
+		if len(t.Rows) == 0 {
+			return say("nothing to list")
+		}
+		return append(lines, rows.draw(c, t, height-1, listOptions{Bare: true})...)
+	}
+	return lines
 }
 
 // uptimeDetail draws the tasks that want a CPU over time, and who they are.

@@ -134,5 +134,5 @@ func processDetail(f Frame, c Canvas, command string, height int) []string {
 		return append(lines, missingPart(f, c, collectors.TasksID, "pidstat", "processes")...)
 	}
 	widen(&t, c.Width)
-	return append(lines, p.byProcess.draw(c, t, height-1, listOptions{})...)
+	return append(lines, p.byProcess.draw(c, t, height-1, listOptions{Bare: true})...)
 }
