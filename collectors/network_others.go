@@ -11,6 +11,7 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -298,8 +299,14 @@ func (o *otherSpaces) file(dir int, name string) (b []byte, inode uint64, err er
 	}
 }
 
-// name is what a person knows the namespace by: its name under /run/netns, or that of the process.
+// name is what a person knows the namespace by: the container that its process is in, its name under
+// /run/netns, or that of the process.
 func (o *otherSpaces) name(dir int, x *otherSpace, inode uint64) Raw {
+	if b, _, err := o.file(dir, "cgroup"); err == nil {
+		if name, ok := inContainer(b); ok {
+			return RawString(name)
+		}
+	}
 	if name := o.scan.named[inode]; name != "" && inode != 0 {
 		return RawString(name)
 	}
@@ -308,6 +315,21 @@ func (o *otherSpaces) name(dir int, x *otherSpace, inode uint64) Raw {
 		return RawString(strconv.Itoa(int(x.pid)))
 	}
 	return RawString(fmt.Sprintf("%s[%d]", bytes.TrimRight(b, "\n"), x.pid))
+}
+
+// inContainer names the container or pod that /proc/PID/cgroup tells of, false if it tells of none. The
+// containers of one pod share its namespace, so a pod's name ends there.
+func inContainer(cgroup []byte) (string, bool) {
+	path, _ := parseCgroups(cgroup)
+	name := containerName(string(path))
+	kind, _, ok := strings.Cut(name, ":")
+	if !ok || kind == "uid" {
+		return "", false
+	}
+	if kind == "pod" {
+		name, _, _ = strings.Cut(name, "/")
+	}
+	return name, true
 }
 
 func (o *otherSpaces) coverage() Coverage {

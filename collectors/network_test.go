@@ -583,3 +583,26 @@ func TestNetworkThin(t *testing.T) {
 }
 
 func BenchmarkCollectNetwork(b *testing.B) { benchmarkCollect(b, NewNetwork(NewFS(""))) }
+
+func TestInContainer(t *testing.T) {
+	const id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
+	tests := map[string]struct {
+		in, want string
+	}{
+		"a container":           {"0::/system.slice/docker-" + id + ".scope\n", "docker:0123456789ab"},
+		"one of a pod's":        {"0::/kubepods.slice/kubepods-pod0e2a1b3c_9d8e_4f70_8123_456789abcdef.slice/cri-containerd-" + id + ".scope\n", "pod:0e2a1b3c"},
+		"a service":             {"0::/system.slice/nginx.service\n", ""},
+		"somebody's session":    {"0::/user.slice/user-1000.slice/session-3.scope\n", ""},
+		"nothing but the root":  {"0::/\n", ""},
+		"an unreadable answer":  {"", ""},
+		"v1, by its controller": {"4:memory:/docker/" + id + "\n0::/\n", "docker:0123456789ab"},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			got, ok := inContainer([]byte(tt.in))
+			if got != tt.want || ok != (tt.want != "") {
+				t.Errorf("inContainer(%q) = %q, %t, want %q", tt.in, got, ok, tt.want)
+			}
+		})
+	}
+}

@@ -68,6 +68,7 @@ type CPU struct {
 	draw     drawing
 	split    split
 	irqs     irqState
+	order    list // how CPUs are sorted; by number, the hottest shown, until a column is chosen
 }
 
 // NewCPU returns the pane, its cursor on the line of all CPUs.
@@ -105,14 +106,14 @@ func (p *CPU) Keys() []keymap.Key {
 	if p.selected == rowAll {
 		open = open.Off("select a CPU first: this line is all of them")
 	}
-	return []keymap.Key{
+	return append([]keymap.Key{
 		open,
 		drawKey(p.draw),
 		cpuViewKey(p.irqs.view),
 		keymap.New(keySplit, "i", "split", "i").In("split latency: all, by CPU, by cause (woken or preempted)"),
 		resetKey(),
 		cgroupsKey(),
-	}
+	}, p.order.keys()...)
 }
 
 func drawKey(now drawing) keymap.Key {
@@ -158,10 +159,41 @@ func (p *CPU) press(msg Press) tea.Cmd {
 		if cpu, err := strconv.Atoi(p.selected); err == nil {
 			return send(OpenMsg{newCPUPage(cpu)})
 		}
+	case keySort, keySortLeft, keySortRight, keyReverse, keymap.Earlier, keymap.Later:
+		p.order.press(msg.ID, drawnTable(msg.Frame))
 	default:
-		p.selected = move(msg.ID, cpuOrder(msg.Frame), p.selected)
+		p.selected = move(msg.ID, p.rows(msg.Frame), p.selected)
 	}
 	return nil
+}
+
+// drawnTable is the table without the columns that are left out because they are zero.
+func drawnTable(f Frame) Table {
+	t := cpuTable(f)
+	keep := shownColumns(f, math.MaxInt32, t)
+	for i := range t.Columns {
+		t.Columns[i].Hidden = !slices.Contains(keep, i)
+	}
+	return t
+}
+
+// rows is the order in which the cursor walks.
+func (p *CPU) rows(f Frame) []string {
+	if p.order.sort == "" {
+		return cpuOrder(f)
+	}
+	var out []string
+	for _, r := range p.sorted(cpuTable(f).Rows, cpuTable(f)) {
+		out = append(out, r.ID)
+	}
+	return out
+}
+
+// sorted returns the line of all, then the CPUs in the order of the chosen column.
+func (p *CPU) sorted(rows []Row, t Table) []Row {
+	t.Rows = slices.Clone(rows[min(1, len(rows)):])
+	p.order.order(&t)
+	return append(slices.Clone(rows[:min(1, len(rows))]), t.Rows...)
 }
 
 // move returns the row that a global key leads to from the selected one.

@@ -129,9 +129,10 @@ func (p *CPU) tableLines(f Frame, c Canvas, t Table, room int) []string {
 		return missingPart(f, c, collectors.CPUID, "mpstat", "the time of the CPUs")
 	}
 	keep := shownColumns(f, c.Width, t)
-	heads := make([]widget.Column, len(keep))
+	heads, cols := make([]widget.Column, len(keep)), make([]drawn, len(keep))
 	for i, k := range keep {
 		heads[i] = widget.Column{Title: t.Columns[k].Title, Width: t.Columns[k].Width, Left: t.Columns[k].Left}
+		cols[i] = drawn{Column: t.Columns[k], index: k}
 	}
 	busy := make(map[string]float64, len(t.Rows))
 	if cpu := cpuOver(f); cpu != nil {
@@ -139,11 +140,18 @@ func (p *CPU) tableLines(f Frame, c Canvas, t Table, room int) []string {
 			busy[strconv.Itoa(one.CPU)] = ticksBusy(one.Ticks)
 		}
 	}
-	shown, rest := hottest(t.Rows, room-1, busy, p.selected)
+	rows, heat := t.Rows, busy
+	if p.order.sort != "" {
+		rows, heat = p.sorted(rows, t), make(map[string]float64, len(rows))
+		for i, r := range rows {
+			heat[r.ID] = float64(-i) // those that come first are to be seen
+		}
+	}
+	shown, rest := hottest(rows, room-1, heat, p.selected)
 	if len(t.Rows) > 1 && room < 3 {
 		shown, rest = shown[:1], nil
 	}
-	lines := []string{widget.Heads(c.Theme, heads, c.Width)}
+	lines := []string{p.order.heads(c, cols)}
 	for _, r := range shown {
 		cells := make([]string, len(keep))
 		for i, k := range keep {

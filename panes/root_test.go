@@ -415,3 +415,25 @@ func TestChecksAreNamed(t *testing.T) {
 		}
 	}
 }
+
+// The CPUs are sorted by the column that is asked for; the line of all stays on top.
+func TestCPUsAreSorted(t *testing.T) {
+	r := resize(root(Frame{Past: busyStory(91).moments[:25]}), 80, 24)
+	order := func() (out []string) {
+		for _, l := range strings.Split(r.View(), "\n")[4:7] {
+			out = append(out, strings.Fields(strings.TrimPrefix(l, ">"))[0])
+		}
+		return out
+	}
+	press(r, "2", "right", "right", "s")
+	sees(t, r, "sorted by %usr", "↓%usr")
+	if got := strings.Join(order(), " "); got != "all 1 0" { // cpu1 has more of it
+		t.Errorf("sorted by %%usr the lines are %q, want all 1 0", got)
+	}
+	press(r, "j")
+	sees(t, r, "the cursor walks in that order", ">   1")
+	press(r, "r")
+	if got := strings.Join(order(), " "); got != "all 0 1" {
+		t.Errorf("the other way round the lines are %q, want all 0 1", got)
+	}
+}
