@@ -38,12 +38,16 @@ func textPane(w *writer, p Pane, f Frame) {
 
 // textTable prints all that a table knows.
 func textTable(w *writer, t Table) {
+	ids := 13
+	for _, x := range t.Facts {
+		ids = max(ids, len(x.ID))
+	}
 	for _, x := range t.Facts {
 		title := x.Title
 		if !x.Cell.Known() {
 			title += " (" + x.Cell.Why + ")"
 		}
-		w.line("  %-13s %14s %-6s %s", x.ID, x.Cell.Format(x.Decimals), x.Unit, title)
+		w.line("  %-*s %14s %-6s %s", ids, x.ID, x.Cell.Format(x.Decimals), x.Unit, title)
 	}
 	if len(t.Rows) > 0 {
 		if len(t.Facts) > 0 {
