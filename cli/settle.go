@@ -83,22 +83,31 @@ func realTime(normal *unix.SchedAttr) (stop func()) {
 }
 
 // schedule gives every thread of ours a policy; false if that is refused. A thread hands its own on
-// to those that it starts, so a second look finds those that were started meanwhile by one that had
-// not been reached.
+// to those that it starts, so it looks again until a pass finds none that was started meanwhile by
+// one that had not been reached.
 func schedule(attr *unix.SchedAttr) bool {
-	for range 2 {
+	const passes = 10
+	for range passes {
 		tasks, err := os.ReadDir("/proc/self/task")
 		if err != nil {
 			return false
 		}
+		changed := false
 		for _, t := range tasks {
 			tid, err := strconv.Atoi(t.Name())
 			if err != nil {
 				continue
 			}
+			if now, err := unix.SchedGetAttr(tid, 0); err == nil && now.Policy == attr.Policy && now.Nice == attr.Nice && now.Priority == attr.Priority {
+				continue
+			}
+			changed = true
 			if err := unix.SchedSetAttr(tid, attr, 0); err != nil && err != unix.ESRCH {
 				return false
 			}
+		}
+		if !changed {
+			break
 		}
 	}
 	return true
