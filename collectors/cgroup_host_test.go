@@ -19,7 +19,7 @@ func hostCgroup(t *testing.T, want ...hierarchy) (path string, dirs map[hierarch
 	t.Helper()
 	b, err := os.ReadFile("/proc/self/mountinfo")
 	if err != nil {
-		t.Skipf("no mountinfo: %v", err)
+		lacking(t, "no mountinfo: %v", err)
 	}
 	mounts := parseCgroupMounts(b)
 	path = fmt.Sprintf("/bpf60-test-%d", os.Getpid())
@@ -30,7 +30,7 @@ func hostCgroup(t *testing.T, want ...hierarchy) (path string, dirs map[hierarch
 		}
 		dir := mounts[h] + path
 		if err := os.Mkdir(dir, 0o755); err != nil && !os.IsExist(err) {
-			t.Skipf("making a cgroup needs root: %v", err)
+			lacking(t, "making a cgroup needs root: %v", err)
 		}
 		dirs[h] = dir
 		t.Cleanup(func() {
@@ -164,7 +164,7 @@ func TestCgroupMemoryHost(t *testing.T) {
 	sumRows(&sum, collectAs[*Cgroups](t, c, 0), path)
 	runIn(t, dirs, "dd if=/dev/zero of="+file+" bs=1M count=20 2>/dev/null")
 	if info, err := os.Stat(file); err != nil || info.Size() != 20*mib {
-		t.Skipf("no tmpfs at /dev/shm: %v", err)
+		lacking(t, "no tmpfs at /dev/shm: %v", err)
 	}
 	watchAll(t, c, sum.ID)
 	sumRows(&sum, collectAs[*Cgroups](t, c, time.Second), path)

@@ -218,7 +218,7 @@ func TestDiskSeesWrites(t *testing.T) {
 	dir, dev := directDir(t)
 	f, err := os.OpenFile(filepath.Join(dir, "direct"), os.O_CREATE|os.O_WRONLY|unix.O_DIRECT, 0o600)
 	if err != nil {
-		t.Skipf("needs a file system that takes O_DIRECT: %v", err)
+		lacking(t, "needs a file system that takes O_DIRECT: %v", err)
 	}
 	defer f.Close()
 	buf, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE) // O_DIRECT wants whole pages
@@ -236,7 +236,7 @@ func TestDiskSeesWrites(t *testing.T) {
 	for i := range blocks {
 		if _, err := f.WriteAt(buf, int64(2*i*size)); err != nil { // gaps, so that none are merged
 			if errors.Is(err, unix.EINVAL) {
-				t.Skip("needs a file system that takes O_DIRECT")
+				lacking(t, "needs a file system that takes O_DIRECT")
 			}
 			t.Fatal(err)
 		}
@@ -284,7 +284,7 @@ func directDir(t *testing.T) (string, DevID) {
 			}
 		}
 	}
-	t.Skip("needs a writable directory on a block device")
+	lacking(t, "needs a writable directory on a block device")
 	return "", 0
 }
 
@@ -294,11 +294,11 @@ func TestDiskHost(t *testing.T) {
 	start(t, c)
 	s := collectAs[*Disk](t, c, 0)
 	if len(s.Table.Devices) == 0 {
-		t.Skip("needs a block device")
+		lacking(t, "needs a block device")
 	}
 	entries, err := os.ReadDir("/sys/block")
 	if err != nil {
-		t.Skipf("needs /sys/block: %v", err)
+		lacking(t, "needs /sys/block: %v", err)
 	}
 	whole := 0
 	for _, d := range s.Table.Devices {

@@ -24,7 +24,7 @@ const deadFUSE = "BPF60_TEST_DEAD_FUSE"
 func TestDeadFUSE(t *testing.T) {
 	if os.Getenv(deadFUSE) == "" {
 		if os.Geteuid() != 0 {
-			t.Skip("needs root, to mount")
+			lacking(t, "needs root, to mount")
 		}
 		if _, err := os.Stat("/dev/fuse"); err != nil {
 			t.Skip("needs FUSE in the kernel")
@@ -36,7 +36,7 @@ func TestDeadFUSE(t *testing.T) {
 		cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 		out, err := cmd.CombinedOutput()
 		if errors.Is(err, unix.EPERM) {
-			t.Skip("needs CAP_SYS_ADMIN, for a mount namespace")
+			lacking(t, "needs CAP_SYS_ADMIN, for a mount namespace")
 		}
 		if err != nil {
 			t.Fatalf("%v:\n%s", err, out)

@@ -289,7 +289,7 @@ func TestLogLive(t *testing.T) {
 		_, err = c.Collect(t.Context(), 0)
 	}
 	if err != nil {
-		t.Skipf("needs the kernel's log: %v", err)
+		lacking(t, "needs the kernel's log: %v", err)
 	}
 	for l := (*Log)(nil); l == nil || l.Behind; {
 		l = collectAs[*Log](t, c, 0)
@@ -300,7 +300,7 @@ func TestLogLive(t *testing.T) {
 		// The kernel limits the rate for each opened file (printk_devkmsg).
 		fd, err := unix.Open("/dev/kmsg", unix.O_WRONLY|unix.O_CLOEXEC, 0)
 		if err != nil {
-			t.Skipf("needs to write /dev/kmsg: %v", err)
+			lacking(t, "needs to write /dev/kmsg: %v", err)
 		}
 		_, err = unix.Write(fd, fmt.Appendf(nil, "<14>%s: %d \x1b[31m\u202e日本\n", mark, i)) // without the newline it could go on, and is not shown
 		unix.Close(fd)

@@ -303,7 +303,7 @@ func TestMemoryFaultsOnHost(t *testing.T) {
 func TestMemoryBesideFree(t *testing.T) {
 	path, err := exec.LookPath("free")
 	if err != nil {
-		t.Skip("no free(1) here")
+		lacking(t, "no free(1) here")
 	}
 	c := NewMemory(NewFS(""))
 	start(t, c)

@@ -26,7 +26,7 @@ func netns(t *testing.T) (pid int, stop func()) {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
 	if err := cmd.Start(); err != nil {
 		if errors.Is(err, os.ErrPermission) {
-			t.Skip("needs CAP_SYS_ADMIN to make a network namespace")
+			lacking(t, "needs CAP_SYS_ADMIN to make a network namespace")
 		}
 		t.Fatal(err)
 	}
@@ -80,7 +80,7 @@ func enter(pid int, f func() error, done chan<- error) {
 func ip(t *testing.T, pid int, lines ...string) {
 	t.Helper()
 	if _, err := exec.LookPath("ip"); err != nil {
-		t.Skip("needs the ip command")
+		lacking(t, "needs the ip command")
 	}
 	for _, l := range lines {
 		args := append([]string{"-t", strconv.Itoa(pid), "-n", "ip"}, strings.Fields(l)...)

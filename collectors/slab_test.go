@@ -186,12 +186,12 @@ func TestSlabDenied(t *testing.T) {
 func TestSlabGrowthOnHost(t *testing.T) {
 	c := NewSlab(NewFS("")).(*slabCollector)
 	if err := c.Start(context.Background()); err != nil {
-		t.Skipf("/proc/slabinfo: %v", err)
+		lacking(t, "/proc/slabinfo: %v", err)
 	}
 	defer c.Close()
 	dir, err := os.MkdirTemp("/dev/shm", "bpf60-slab-")
 	if err != nil {
-		t.Skipf("no tmpfs: %v", err)
+		lacking(t, "no tmpfs: %v", err)
 	}
 	defer os.RemoveAll(dir)
 	active := func(s *Slab) (n, grown int64) {
@@ -230,11 +230,11 @@ func TestSlabGrowthOnHost(t *testing.T) {
 func TestSlabBesideSlabtop(t *testing.T) {
 	path, err := exec.LookPath("slabtop")
 	if err != nil {
-		t.Skip("no slabtop(1) here")
+		lacking(t, "no slabtop(1) here")
 	}
 	c := NewSlab(NewFS("")).(*slabCollector)
 	if err := c.Start(context.Background()); err != nil {
-		t.Skipf("/proc/slabinfo: %v", err)
+		lacking(t, "/proc/slabinfo: %v", err)
 	}
 	defer c.Close()
 	before := collectAs[*Slab](t, c, 0)

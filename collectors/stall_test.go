@@ -264,7 +264,7 @@ func TestSymbols(t *testing.T) {
 func TestSymbolsLive(t *testing.T) {
 	b, err := os.ReadFile("/proc/kallsyms")
 	if err != nil {
-		t.Skipf("needs /proc/kallsyms: %v", err)
+		lacking(t, "needs /proc/kallsyms: %v", err)
 	}
 	s := symbols{path: "/proc/kallsyms"}
 	checked := 0
@@ -275,7 +275,7 @@ func TestSymbolsLive(t *testing.T) {
 		}
 		addr, _ := parseHex([]byte(f[0]))
 		if addr == 0 {
-			t.Skip("needs addresses (kernel.kptr_restrict)")
+			lacking(t, "needs addresses (kernel.kptr_restrict)")
 		}
 		if got, ok := s.at(addr + 4); got != f[2] || !ok {
 			t.Errorf("at(%#x) = %q, want %q", addr+4, got, f[2])
@@ -310,12 +310,12 @@ func TestDeriveWaits(t *testing.T) {
 func TestWaitsLive(t *testing.T) {
 	c := NewWaits(bpf.Inspect(), NewFS(""))
 	if err := c.Start(t.Context()); err != nil {
-		t.Skipf("needs BPF: %v", err)
+		lacking(t, "needs BPF: %v", err)
 	}
 	t.Cleanup(func() { c.Close() })
 	w := collectAs[*Waits](t, c, time.Second)
 	if p := c.Probes()[0]; p.State != On {
-		t.Skipf("needs symbols: %+v", p)
+		lacking(t, "needs symbols: %+v", p)
 	}
 	i := slices.IndexFunc(w.Rows, func(r WaitRow) bool { return r.Task.TGID == int32(os.Getpid()) && r.Class == WaitFutex })
 	if i < 0 {

@@ -182,7 +182,7 @@ func liveTasks(t *testing.T, each func(t *testing.T, collect func() *Tasks)) {
 				}
 				tasks := s.(*Tasks)
 				if name == "iter" && tasks.Source != "iter/task" {
-					t.Skipf("the task iterator does not work here: %+v", c.Probes())
+					lacking(t, "the task iterator does not work here: %+v", c.Probes())
 				}
 				return tasks
 			})
@@ -332,7 +332,7 @@ func Test5000Processes(t *testing.T) {
 	const n = 5000
 	sleeper, err := exec.LookPath("sleep")
 	if err != nil {
-		t.Skip("needs sleep(1)")
+		lacking(t, "needs sleep(1)")
 	}
 	script := "i=0; while [ $i -lt " + strconv.Itoa(n) + " ]; do " + sleeper + " 60 & i=$((i+1)); done; echo; read x"
 	cmd := exec.Command("sh", "-c", script)
