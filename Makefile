@@ -37,9 +37,12 @@ build: ## build ./bpf60, static, with the BPF objects inside
 run: build ## build and start it, through sudo where needed
 	@if [ "$$(id -u)" -ne 0 ] && command -v sudo >/dev/null; then exec sudo ./bpf60; fi; exec ./bpf60
 
+# One object at a time keeps one CPU busy.
+GENERATE = printf '%s\n' bpf/*.bpf.c | sed 's|bpf/||' | xargs -P "$$(nproc)" -I {} $(GO) generate -run ' {}$$' ./bpf
+
 .PHONY: generate
-generate: clang ## make the BPF objects and the README's key table anew
-	$(GO) generate ./bpf
+generate: clang ## make the BPF objects and the README's tables anew
+	$(GENERATE)
 	./test/readme-keys --write
 
 .PHONY: clang
@@ -72,7 +75,7 @@ lint:
 
 .PHONY: generated
 generated: clang
-	@was=$$(sha256sum bpf/*_bpfel.*); $(GO) generate ./bpf; \
+	@was=$$(sha256sum bpf/*_bpfel.*); $(GENERATE); \
 	if ! diff <(echo "$$was") <(sha256sum bpf/*_bpfel.*); then echo >&2 "the BPF objects are not of these sources: commit what make generate made"; exit 1; fi
 	./test/readme-keys
 
@@ -84,9 +87,15 @@ builds:
 
 .PHONY: test
 test: test-deps ## every test of one machine, with the race detector; as root the privileged ones too
-	CGO_ENABLED=1 $(GO) test -race -count=1 $$($(GO) list ./... | grep -v /test/compare)
-	@# Alone, because the others load the host, and with its table of differences.
-	CGO_ENABLED=1 $(GO) test -race -count=1 -v ./test/compare
+	@# Alone, because others load the host: what programs in the kernel count of all of it, what the screen
+	@# says of it, and at the end the comparison with other tools, with its table of differences.
+	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 30m ./bpf
+	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 30m $$($(GO) list ./... | grep -v '/bpf$$\|/test/compare\|/test/e2e')
+	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 30m ./test/e2e
+	@# What the race detector leaves out: it has a memory of its own, and is slow. Of the panes it has a part.
+	$(GO) test -count=1 -run '^(TestMemoryComesBack|TestFullHistory|TestHistoryStaysWithinItsBudget)$$' ./cli ./triage
+	$(GO) test -count=1 ./panes
+	CGO_ENABLED=1 $(GO) test -race -count=1 -timeout 15m -v ./test/compare
 
 .PHONY: test-kernels
 test-kernels: test-deps ## the kernel matrix: Debian's 5.10, 6.1, 6.12 and 7.x in QEMU

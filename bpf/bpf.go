@@ -14,10 +14,10 @@ import (
 	"fmt"
 	"io"
 	"strings"
+	"weak"
 
 	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
-	"github.com/cilium/ebpf/link"
 	"golang.org/x/sys/unix"
 )
 
@@ -53,21 +53,105 @@ type Hist struct {
 // object loads the programs of one ELF, one at a time, sharing their maps.
 type object struct {
 	kernel *Kernel
-	spec   *ebpf.CollectionSpec
+	parse  func() (*ebpf.CollectionSpec, error)
+	parsed weak.Pointer[ebpf.CollectionSpec] // large, and needed to load programs only: see elf
+	edits  []func(*ebpf.CollectionSpec) error
 	maps   map[string]*ebpf.Map
 	progs  []*ebpf.Program
 	links  []io.Closer
+	attach []func() (io.Closer, error) // makes each of links anew
+	paused bool
+	casts  bool  // programs give up trust: walk.go
+	ring   bool  // maps holds the shared ring's
+	slots  Slots // targets that are counted apart
 }
 
 func newObject(k *Kernel, load func() (*ebpf.CollectionSpec, error)) (*object, error) {
 	if err := k.mayLoad(); err != nil {
 		return nil, err
 	}
-	spec, err := load()
+	o := &object{kernel: k, parse: load, maps: make(map[string]*ebpf.Map)}
+	spec, err := o.elf()
+	if err != nil {
+		return nil, err
+	}
+	if spec.Variables["event_share"] != nil {
+		cpus, err := ebpf.PossibleCPU()
+		if err != nil {
+			return nil, fmt.Errorf("counting possible CPUs: %w", err)
+		}
+		if err := o.set("event_share", share(cpus)); err != nil {
+			return nil, err
+		}
+	}
+	if spec.Variables[memoryV1] != nil {
+		if err := o.set(memoryV1, k.shown == MemoryV1); err != nil {
+			return nil, err
+		}
+	}
+	if spec.Variables[mayCast] != nil && k.canCast() {
+		return o, o.cast(true)
+	}
+	return o, nil
+}
+
+// elf is the embedded object with what was set in it. Only the one that was used last is kept from the
+// garbage collector; an object that loads a program later is parsed anew.
+func (o *object) elf() (*ebpf.CollectionSpec, error) {
+	if spec := o.parsed.Value(); spec != nil {
+		return spec, nil
+	}
+	spec, err := o.parse()
 	if err != nil {
 		return nil, fmt.Errorf("reading the embedded object: %w", err)
 	}
-	return &object{kernel: k, spec: spec, maps: make(map[string]*ebpf.Map)}, nil
+	for _, edit := range o.edits {
+		if err := edit(spec); err != nil {
+			return nil, err
+		}
+	}
+	o.parsed = weak.Make(spec)
+	o.kernel.lastELF.Store(spec)
+	return spec, nil
+}
+
+// edit changes the embedded object, also when it is parsed again.
+func (o *object) edit(edit func(*ebpf.CollectionSpec) error) error {
+	spec, err := o.elf()
+	if err != nil {
+		return err
+	}
+	if err := edit(spec); err != nil {
+		return err
+	}
+	o.edits = append(o.edits, edit)
+	return nil
+}
+
+// set gives a constant its value, for the programs that are loaded afterwards.
+func (o *object) set(name string, value any) error {
+	return o.edit(func(spec *ebpf.CollectionSpec) error {
+		v := spec.Variables[name]
+		if v == nil {
+			return fmt.Errorf("setting %s: no such constant in the embedded object", name)
+		}
+		if err := v.Set(value); err != nil {
+			return fmt.Errorf("setting %s: %w", name, err)
+		}
+		return nil
+	})
+}
+
+// resize says how many entries a map has that is made afterwards.
+func (o *object) resize(name string, entries uint32) error {
+	return o.edit(func(spec *ebpf.CollectionSpec) error {
+		m := spec.Maps[name]
+		if m == nil {
+			return fmt.Errorf("sizing %s: no such map in the embedded object", name)
+		}
+		m.MaxEntries = entries
+		return nil
+	})
 }
 
 // createMap makes a map before the first program that uses it.
@@ -75,31 +159,65 @@ func (o *object) createMap(name string) (*ebpf.Map, error) {
 	if m := o.maps[name]; m != nil {
 		return m, nil
 	}
-	spec := o.spec.Maps[name].Copy()
+	if isRing(name) {
+		if err := o.useRing(); err != nil {
+			return nil, err
+		}
+		return o.maps[name], nil
+	}
+	elf, err := o.elf()
+	if err != nil {
+		return nil, err
+	}
+	spec := elf.Maps[name].Copy()
 	// Key and value types are only decoration, and a kernel without BTF support refuses them.
 	spec.Key, spec.Value = nil, nil
-	m, err := ebpf.NewMap(spec)
-	if errors.Is(err, unix.EPERM) && o.kernel.raiseMemlock() == nil {
-		m, err = ebpf.NewMap(spec)
-	}
+	m, err := o.kernel.newMap(spec)
 	if err != nil {
-		return nil, o.kernel.explain("creating map "+name, err)
+		return nil, err
 	}
 	o.maps[name] = m
 	return m, nil
 }
 
+// newMap makes a map, with more locked memory if that is what it takes.
+func (k *Kernel) newMap(spec *ebpf.MapSpec) (*ebpf.Map, error) {
+	m, err := ebpf.NewMap(spec)
+	if errors.Is(err, unix.EPERM) && k.raiseMemlock() == nil {
+		m, err = ebpf.NewMap(spec)
+	}
+	if err != nil {
+		return nil, k.explain("creating map "+spec.Name, err)
+	}
+	return m, nil
+}
+
+// useRing takes the maps that all objects share.
+func (o *object) useRing() error {
+	r, err := o.kernel.openRing()
+	if err != nil {
+		return err
+	}
+	o.ring = true
+	o.maps[eventsMap], o.maps[eventCounts] = r.events, r.counts
+	return nil
+}
+
 // load loads one program and creates the maps it refers to.
 func (o *object) load(name string) (*ebpf.Program, error) {
-	prog := o.spec.Programs[name]
+	elf, err := o.elf()
+	if err != nil {
+		return nil, err
+	}
+	prog := elf.Programs[name]
 	if prog == nil {
 		return nil, fmt.Errorf("loading %s: no such program in the embedded object", name)
 	}
 	one := &ebpf.CollectionSpec{
 		Maps:      make(map[string]*ebpf.MapSpec),
 		Programs:  map[string]*ebpf.ProgramSpec{name: prog.Copy()},
-		Types:     o.spec.Types,
-		ByteOrder: o.spec.ByteOrder,
+		Types:     elf.Types,
+		ByteOrder: elf.ByteOrder,
 	}
 	shared := make(map[string]*ebpf.Map)
 	for i := range prog.Instructions {
@@ -108,7 +226,7 @@ func (o *object) load(name string) (*ebpf.Program, error) {
 			continue
 		}
 		ref := ins.Reference()
-		spec := o.spec.Maps[ref]
+		spec := elf.Maps[ref]
 		if spec == nil {
 			continue
 		}
@@ -123,48 +241,27 @@ func (o *object) load(name string) (*ebpf.Program, error) {
 		one.Maps[ref].Key, one.Maps[ref].Value = nil, nil
 		shared[ref] = m
 	}
+	one.Variables = make(map[string]*ebpf.VariableSpec)
+	for v, spec := range elf.Variables { // what was set of them goes into the constants
+		if one.Maps[spec.SectionName] != nil {
+			one.Variables[v] = spec.Copy()
+		}
+	}
 	coll, err := ebpf.NewCollectionWithOptions(one, ebpf.CollectionOptions{
 		MapReplacements: shared,
 		Cache:           o.kernel.types(),
 	})
+	if o.mayBeCast(err) {
+		return o.loadTrusting(name, err)
+	}
 	if err != nil {
-		return nil, o.kernel.explain("loading "+name, err)
+		return nil, o.kernel.explainLoad(prog.AttachType, "loading "+name, err)
 	}
 	defer coll.Close()
 	p := coll.DetachProgram(name)
 	o.progs = append(o.progs, p)
+	o.kernel.loaded(p, name)
 	return p, nil
-}
-
-// attachTracing loads a tp_btf program and attaches it.
-func (o *object) attachTracing(name string) error {
-	p, err := o.load(name)
-	if err != nil {
-		return err
-	}
-	l, err := link.AttachTracing(link.TracingOptions{Program: p})
-	if err != nil {
-		return o.kernel.explain("attaching "+name, err)
-	}
-	o.links = append(o.links, l)
-	return nil
-}
-
-// attachTracepoint loads a program for a text tracepoint and attaches it.
-func (o *object) attachTracepoint(group, event, name string) error {
-	if err := o.kernel.needTracefs(); err != nil {
-		return err
-	}
-	p, err := o.load(name)
-	if err != nil {
-		return err
-	}
-	l, err := link.Tracepoint(group, event, p, nil)
-	if err != nil {
-		return o.kernel.explain("attaching "+name, err)
-	}
-	o.links = append(o.links, l)
-	return nil
 }
 
 // detach undoes what was attached and loaded but keeps the maps, for the next rung of a ladder.
@@ -174,19 +271,35 @@ func (o *object) detach() error {
 		errs = append(errs, l.Close())
 	}
 	for _, p := range o.progs {
+		o.kernel.unloaded(p)
 		errs = append(errs, p.Close())
 	}
-	o.links, o.progs = nil, nil
+	o.links, o.attach, o.progs = nil, nil, nil
 	return errors.Join(errs...)
 }
 
 func (o *object) Close() error {
+	o.kernel.follow.forget(o)
 	errs := []error{o.detach()}
-	for _, m := range o.maps {
-		errs = append(errs, m.Close())
+	for name, m := range o.maps {
+		if !isRing(name) {
+			errs = append(errs, m.Close())
+		}
 	}
-	o.maps = nil
+	if o.ring {
+		errs = append(errs, o.kernel.closeRing())
+	}
+	o.maps, o.ring = nil, false
 	return errors.Join(errs...)
+}
+
+// monotonic is the time that programs read by bpf_ktime_get_ns.
+func monotonic() (uint64, error) {
+	var ts unix.Timespec
+	if err := unix.ClockGettime(unix.CLOCK_MONOTONIC, &ts); err != nil {
+		return 0, fmt.Errorf("reading the clock: %w", err)
+	}
+	return uint64(ts.Nano()), nil
 }
 
 // traceArgs returns the types of a raw tracepoint's arguments on this kernel. They are found in

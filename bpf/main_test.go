@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"testing"
 
+	"github.com/cilium/ebpf"
+
 	"golang.org/x/sys/unix"
 )
 
@@ -21,6 +23,12 @@ import (
 const worldEnv = "BPF60_TEST_WORLD"
 
 func TestMain(m *testing.M) {
+	if what := os.Getenv(childEnv); what != "" {
+		child(what)
+	}
+	if job := os.Getenv(eaterEnv); job != "" {
+		eat(job)
+	}
 	// Go's scheduler must not signal the threads of the loads: a signal ends a sleep.
 	const calm = "asyncpreemptoff=1"
 	if !strings.Contains(os.Getenv("GODEBUG"), calm) {
@@ -36,6 +44,10 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, "making the test's world:", err)
 			os.Exit(1)
 		}
+	}
+	if name := os.Getenv(actorEnv); name != "" {
+		act(name)
+		os.Exit(0)
 	}
 	os.Exit(m.Run())
 }
@@ -87,6 +99,9 @@ func inWorld(t *testing.T, world string) bool {
 	cmd.Env = append(os.Environ(), worldEnv+"="+world)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
 	out, err := cmd.CombinedOutput()
+	if err == nil && strings.Contains(string(out), "--- SKIP: "+t.Name()) {
+		t.Skipf("in a world of %s:\n%s", world, out)
+	}
 	if err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
 		t.Errorf("in a world of %s: %v\n%s", world, err, out)
 	}
@@ -122,9 +137,9 @@ func closing(t testing.TB, f interface{ Close() error }) {
 	})
 }
 
-func openSched(t testing.TB, k *Kernel, from Method) *Sched {
+func openSched(t testing.TB, k *Kernel) *Sched {
 	t.Helper()
-	s, err := OpenSched(k, SchedParts{From: from, Switch: true, Queue: true})
+	s, err := OpenSched(k, SchedParts{From: ByStamp, Switch: true, Queue: true})
 	if err != nil {
 		t.Fatalf("OpenSched: %v", err)
 	}
@@ -215,4 +230,14 @@ func (h *Hist) String() string {
 		}
 	}
 	return b.String()
+}
+
+// elf is the embedded object of o.
+func elf(t testing.TB, o *object) *ebpf.CollectionSpec {
+	t.Helper()
+	spec, err := o.elf()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return spec
 }

@@ -9,7 +9,9 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 
+	"github.com/cilium/ebpf"
 	"github.com/cilium/ebpf/btf"
 	"golang.org/x/sys/unix"
 )
@@ -26,12 +28,17 @@ type Kernel struct {
 	paranoid   string // kernel.perf_event_paranoid
 	unpriv     string // kernel.unprivileged_bpf_disabled
 	btfPresent bool
-	refused    string // by the user, and how to take it back
+	shown      Hierarchy // whose IDs of cgroups are shown
+	refused    string    // by the user, and how to take it back
 
 	mu      sync.Mutex
 	cache   *btf.Cache
 	memlock error
 	raised  bool
+	lastELF atomic.Pointer[ebpf.CollectionSpec] // see object.elf
+	ring    sharedRing
+	progs   map[*ebpf.Program]string // loaded, by name
+	follow  cgroupFollower
 }
 
 // Fact is one line of `bpf60 doctor` about the host.
@@ -67,6 +74,7 @@ func Inspect() *Kernel {
 	}
 	k.paranoid = strings.TrimSpace(readString("/proc/sys/kernel/perf_event_paranoid"))
 	k.unpriv = strings.TrimSpace(readString("/proc/sys/kernel/unprivileged_bpf_disabled"))
+	k.shown = ShownHierarchy(readString("/proc/cgroups"))
 	_, err := os.Stat(btfPath)
 	k.btfPresent = err == nil
 	return k
@@ -165,6 +173,7 @@ func (k *Kernel) raiseMemlock() error {
 // is never shown.
 func (k *Kernel) explain(doing string, err error) error {
 	var need *NeedError
+	var verifier *ebpf.VerifierError
 	switch {
 	case errors.As(err, &need):
 		return err
@@ -176,6 +185,12 @@ func (k *Kernel) explain(doing string, err error) error {
 			Remedy: "ulimit -l unlimited, as root",
 			Err:    fmt.Errorf("%s: %w", doing, unix.EPERM),
 		}
+	case k.lockdown == "confidentiality" && strings.Contains(err.Error(), "unknown func bpf_probe_read"):
+		return k.explain(doing, unix.EPERM)
+	case errors.Is(err, unix.EACCES) && errors.As(err, &verifier) && len(verifier.Log) > 0:
+		// Not a matter of privileges, whatever the number says: the verifier ran and found fault.
+		return fmt.Errorf("%s: this kernel's verifier refuses the program (please report this line and the kernel's release): %w: %w",
+			doing, ErrUnsupported, verifier)
 	case errors.Is(err, unix.EPERM), errors.Is(err, unix.EACCES):
 		if k.lockdown == "confidentiality" {
 			return &NeedError{
@@ -199,6 +214,22 @@ func (k *Kernel) explain(doing string, err error) error {
 		return e
 	}
 	return fmt.Errorf("%s: %w", doing, err)
+}
+
+// explainLoad is explain for the load of a program of a kind. A kernel without direct calls from functions
+// answers EPERM to fentry alone, with an empty log: no right that we could be given mends that, and seccomp
+// cannot tell one kind of program from another.
+func (k *Kernel) explainLoad(kind ebpf.AttachType, doing string, err error) error {
+	fentry := kind == ebpf.AttachTraceFEntry || kind == ebpf.AttachTraceFExit
+	poor := k.raised && k.memlock != nil
+	if !fentry || poor || k.mayLoad() != nil || k.lockdown == "confidentiality" || !errors.Is(err, unix.EPERM) {
+		return k.explain(doing, err)
+	}
+	return &NeedError{
+		Need:   "a kernel that takes fentry programs: this one refuses to load them",
+		Remedy: "boot a kernel built with CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS, as distributions' are; no privilege helps",
+		Err:    fmt.Errorf("%s: %w", doing, unix.EPERM),
+	}
 }
 
 // Facts is what doctor says about the host, in the order of importance.

@@ -117,6 +117,14 @@ struct {
 	__type(value, struct start);
 } starts SEC(".maps");
 
+// Stamps from before this time are not true: the programs were detached since.
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u64);
+} sched_since SEC(".maps");
+
 struct moved {
 	__u32 pid;
 	__u32 pad;
@@ -218,18 +226,19 @@ static __always_inline int switched(bool preempt, struct task_struct *prev,
 	__u64 now = bpf_ktime_get_ns();
 	struct sched_counts *c;
 	__s64 wait, lag = 0;
+	__u64 queued, *since;
 	__u32 zero = 0;
-	__u64 queued;
 
 	c = bpf_map_lookup_elem(&sched, &zero);
-	if (!c)
+	since = bpf_map_lookup_elem(&sched_since, &zero);
+	if (!c || !since)
 		return 0;
 
 	if (prev->pid) { // the idle task runs, but nobody waits for it to end
 		bool slept = !preempt && task_state(prev);
 
 		lag = skew_read(&c->skew, now - prev->se.cfs_rq->rq->clock, now, slept);
-		if (c->switched_at && now >= c->switched_at)
+		if (c->switched_at && c->switched_at >= *since && now >= c->switched_at)
 			hist_add(&c->on_cpu, now - c->switched_at);
 	}
 	c->switched_at = now;
@@ -315,12 +324,13 @@ static __always_inline int dequeue(__u32 pid, __u64 now)
 	__u32 slot = pid & (STARTS - 1), zero = 0;
 	struct start *s = bpf_map_lookup_elem(&starts, &slot);
 	struct wake_counts *c = bpf_map_lookup_elem(&wake, &zero);
+	__u64 *since = bpf_map_lookup_elem(&sched_since, &zero);
 	__s64 wait;
 
-	if (!s || !c)
+	if (!s || !c || !since)
 		return 0;
 	c->switches++;
-	if (s->pid != pid) {
+	if (s->pid != pid || s->at < *since) {
 		c->lost++;
 		return 0;
 	}

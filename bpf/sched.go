@@ -5,10 +5,8 @@ package bpf
 import (
 	"errors"
 	"fmt"
-	"io"
 
 	"github.com/cilium/ebpf"
-	"golang.org/x/sys/unix"
 )
 
 // Nanoseconds an event costs, by the kind of attachment and what the program does, as measured in a
@@ -71,7 +69,7 @@ type Sched struct {
 	method Method
 	passed []error // why better methods were passed over
 	queue  *ebpf.Program
-	events map[int]io.Closer // perf events of queue, by CPU
+	events clocks // of queue
 
 	queueErr error
 	raw      []schedSchedCounts
@@ -92,7 +90,7 @@ func OpenSched(k *Kernel, parts SchedParts) (*Sched, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Sched{obj: obj, events: make(map[int]io.Closer)}
+	s := &Sched{obj: obj, events: make(clocks)}
 	attach := map[Method]func() error{
 		ByStamp:      func() error { return attachStamp(obj) },
 		ByWakeup:     func() error { return attachWake(obj) },
@@ -146,9 +144,13 @@ func attachSwitch(obj *object, name string) error {
 	if err != nil {
 		return err
 	}
-	if v := obj.spec.Variables["switch_args"]; v != nil {
-		if err := v.Set(n); err != nil {
-			return fmt.Errorf("setting switch_args: %w", err)
+	spec, err := obj.elf()
+	if err != nil {
+		return err
+	}
+	if spec.Variables["switch_args"] != nil {
+		if err := obj.set("switch_args", n); err != nil {
+			return err
 		}
 	}
 	return obj.attachTracing(variant)
@@ -218,28 +220,9 @@ func (s *Sched) SampleQueues(online []int) {
 	if s.queue == nil {
 		return
 	}
-	want := make(map[int]bool, len(online))
-	for _, cpu := range online {
-		want[cpu] = true
-		if s.events[cpu] != nil {
-			continue
-		}
-		ev, err := samplePerf(cpu, s.queue)
-		switch {
-		case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
-			// It went offline since we looked.
-		case err != nil:
-			s.queueErr = s.obj.kernel.explain(fmt.Sprintf("sampling the queue of CPU %d", cpu), err)
-		default:
-			s.events[cpu] = ev
-			s.queueErr = nil
-		}
-	}
-	for cpu, ev := range s.events {
-		if !want[cpu] {
-			_ = ev.Close() // the CPU is gone; there is nothing to save
-			delete(s.events, cpu)
-		}
+	came, err := s.events.follow(s.obj.kernel, online, sampleHz, s.queue)
+	if came || err != nil {
+		s.queueErr = err
 	}
 }
 
@@ -288,12 +271,11 @@ func (s *Sched) Read(dst []SchedCounts) ([]SchedCounts, error) {
 	return dst, nil
 }
 
+// Pause detaches the programs on the scheduler's hooks and keeps them, or attaches them again. Queues
+// are sampled on. What runs already when they are attached again has no time.
+func (s *Sched) Pause(on bool) error { return s.obj.pauseSince(on, "sched_since") }
+
 // Close stops the sampling, detaches the programs and frees the maps.
 func (s *Sched) Close() error {
-	var errs []error
-	for cpu, ev := range s.events {
-		errs = append(errs, ev.Close())
-		delete(s.events, cpu)
-	}
-	return errors.Join(append(errs, s.obj.Close())...)
+	return errors.Join(s.events.close(), s.obj.Close())
 }

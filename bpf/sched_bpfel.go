@@ -84,6 +84,7 @@ type schedWakeCounts struct {
 const (
 	schedMapMoved                = "moved"
 	schedMapSched                = "sched"
+	schedMapSchedSince           = "sched_since"
 	schedMapStarts               = "starts"
 	schedMapWake                 = "wake"
 	schedProgQueueSampled        = "queue_sampled"
@@ -98,6 +99,7 @@ const (
 	schedProgWakeSwitched        = "wake_switched"
 	schedProgWakeSwitchedState2  = "wake_switched_state2"
 	schedProgWakeWoken           = "wake_woken"
+	schedVarMayCast              = "may_cast"
 	schedVarSwitchArgs           = "switch_args"
 )
 
@@ -161,16 +163,18 @@ type schedProgramSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type schedMapSpecs struct {
-	Moved  *ebpf.MapSpec `ebpf:"moved"`
-	Sched  *ebpf.MapSpec `ebpf:"sched"`
-	Starts *ebpf.MapSpec `ebpf:"starts"`
-	Wake   *ebpf.MapSpec `ebpf:"wake"`
+	Moved      *ebpf.MapSpec `ebpf:"moved"`
+	Sched      *ebpf.MapSpec `ebpf:"sched"`
+	SchedSince *ebpf.MapSpec `ebpf:"sched_since"`
+	Starts     *ebpf.MapSpec `ebpf:"starts"`
+	Wake       *ebpf.MapSpec `ebpf:"wake"`
 }
 
 // schedVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type schedVariableSpecs struct {
+	MayCast    *ebpf.VariableSpec `ebpf:"may_cast"`
 	SwitchArgs *ebpf.VariableSpec `ebpf:"switch_args"`
 }
 
@@ -194,16 +198,18 @@ func (o *schedObjects) Close() error {
 //
 // It can be passed to loadSchedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type schedMaps struct {
-	Moved  *ebpf.Map `ebpf:"moved"`
-	Sched  *ebpf.Map `ebpf:"sched"`
-	Starts *ebpf.Map `ebpf:"starts"`
-	Wake   *ebpf.Map `ebpf:"wake"`
+	Moved      *ebpf.Map `ebpf:"moved"`
+	Sched      *ebpf.Map `ebpf:"sched"`
+	SchedSince *ebpf.Map `ebpf:"sched_since"`
+	Starts     *ebpf.Map `ebpf:"starts"`
+	Wake       *ebpf.Map `ebpf:"wake"`
 }
 
 func (m *schedMaps) Close() error {
 	return _SchedClose(
 		m.Moved,
 		m.Sched,
+		m.SchedSince,
 		m.Starts,
 		m.Wake,
 	)
@@ -213,6 +219,7 @@ func (m *schedMaps) Close() error {
 //
 // It can be passed to loadSchedObjects or ebpf.CollectionSpec.LoadAndAssign.
 type schedVariables struct {
+	MayCast    *ebpf.Variable `ebpf:"may_cast"`
 	SwitchArgs *ebpf.Variable `ebpf:"switch_args"`
 }
 

@@ -48,7 +48,7 @@ func OpenSockets(k *Kernel) (*Sockets, error) {
 // Read calls each with every socket that a process has open; a socket that several hold comes once
 // for each, and once for each descriptor. The Holder is valid during the call only.
 func (s *Sockets) Read(each func(*Holder)) error {
-	r, err := s.iter.Open()
+	r, err := openIter(s.iter)
 	if err != nil {
 		return fmt.Errorf("opening the file iterator: %w", err)
 	}

@@ -17,6 +17,7 @@
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
 #include "drift.bpf.h"
+#include "walk.bpf.h"
 
 // A stack deeper than this is cut at its outer end, where the system call is.
 #define STALL_FRAMES 32
@@ -68,7 +69,7 @@ static __always_inline int listed(struct seq_file *seq, struct task_struct *t)
 	out.tgid = t->tgid;
 	out.switches = t->nvcsw + t->nivcsw;
 	out.arrival = t->sched_info.last_arrival;
-	leader = t->group_leader;
+	leader = WALK(t)->group_leader;
 	if (leader)
 		out.start = leader->start_boottime;
 	if (BPF_CORE_READ_BITFIELD(t, in_iowait))

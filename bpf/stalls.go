@@ -73,7 +73,7 @@ const stallBuf = 32 << 10
 // returns the newest time a thread of the host got a CPU, which is the present on the clock of
 // Stall.Arrival, to some milliseconds.
 func (s *Stalls) Read(each func(*Stall)) (now uint64, err error) {
-	r, err := s.iter.Open()
+	r, err := openIter(s.iter)
 	if err != nil {
 		return 0, fmt.Errorf("opening the task iterator: %w", err)
 	}

@@ -33,6 +33,7 @@ const (
 	stallsMapNewest    = "newest"
 	stallsProgSlept    = "slept"
 	stallsProgStalled  = "stalled"
+	stallsVarMayCast   = "may_cast"
 	stallsVarStallType = "stall_type"
 )
 
@@ -93,6 +94,7 @@ type stallsMapSpecs struct {
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type stallsVariableSpecs struct {
+	MayCast   *ebpf.VariableSpec `ebpf:"may_cast"`
 	StallType *ebpf.VariableSpec `ebpf:"stall_type"`
 }
 
@@ -129,6 +131,7 @@ func (m *stallsMaps) Close() error {
 //
 // It can be passed to loadStallsObjects or ebpf.CollectionSpec.LoadAndAssign.
 type stallsVariables struct {
+	MayCast   *ebpf.Variable `ebpf:"may_cast"`
 	StallType *ebpf.Variable `ebpf:"stall_type"`
 }
 

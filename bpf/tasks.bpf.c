@@ -12,17 +12,25 @@
 #include <bpf/bpf_helpers.h>
 #include <bpf/bpf_tracing.h>
 #include <bpf/bpf_core_read.h>
+#include "cgroup.bpf.h"
 #include "drift.bpf.h"
+#include "held.bpf.h"
+#include "walk.bpf.h"
 
 // What the kernel was built to count.
 #define HAS_IO 1
 #define HAS_DELAY 2
 #define HAS_RSS 4
+#define HAS_HELD 8 // in this record
+
+// How pages are read: without a helper, with one (below 6.2), or with what CPUs hold back (since 6.2).
+enum pages { PAGES_COUNTED, PAGES_ATOMIC, PAGES_SUMMED };
 
 struct task_counts {
 	__u64 run;
 	__u64 utime;
 	__u64 stime;
+	__u64 gtime; // of utime: as the virtual CPU of a guest
 	__u64 voluntary;
 	__u64 involuntary;
 	__u64 min_flt;
@@ -42,11 +50,12 @@ struct task {
 	struct task_counts dead; // of the process's dead threads: in its leader's record only
 	__u64 wait;
 	__u64 blkio_delay;
-	__u64 rss; // pages of the process; so are the next two
-	__u64 swap;
+	__s64 rss;  // pages of the process; so are the next two. Where CPUs hold some back
+	__s64 swap; // they may be below 0 without
 	__u64 vsz;
-	__u64 cgroup;	 // ID in the unified hierarchy
-	__u64 cgroup_v1; // ID in the hierarchy of the memory controller, 0 if that is the unified one
+	__s32 held; // with HAS_HELD: pages that are in no count yet; so is the next
+	__s32 swap_held;
+	__u64 cgroup; // ID as it is shown: see include/cgroup.bpf.h
 	__u32 netns;
 	__u32 exec_id; // changes with each exec
 	__u32 state;
@@ -56,7 +65,7 @@ struct task {
 	__s32 static_prio;
 	__u32 policy;
 	__u32 has;
-	__u32 pad;
+	__u32 last_cpu; // that it ran on last, plus 1; 0: not known
 	char comm[TASK_COMM_LEN];
 };
 
@@ -64,20 +73,40 @@ struct task {
 const struct task *task_type __attribute__((unused));
 
 // Fields are read through the pointers themselves: bpf_probe_read_kernel is refused under
-// lockdown=confidentiality. Each may be NULL to the verifier. atomic: memory, and only that, is read
-// by the helper.
-static __always_inline void memory(struct task *out, struct task_struct *t, bool atomic)
+// lockdown=confidentiality. Each may be NULL to the verifier.
+static __always_inline void memory(struct task *out, struct task_struct *t, enum pages how)
 {
 	struct mm_struct *mm = t->mm;
+	struct mm_struct___percpu *summed = (void *)mm;
+	bool atomic = how == PAGES_ATOMIC;
+	struct held_at at;
+	__u64 held;
 
 	if (!mm_counts_known(atomic))
 		return;
 	out->has |= HAS_RSS;
 	if (!mm) // a kernel thread, or one that ends
 		return;
-	out->rss = mm_count(mm, 0, atomic) + mm_count(mm, 1, atomic) + mm_count(mm, 3, atomic);
-	out->swap = mm_count(mm, 2, atomic);
 	out->vsz = mm->total_vm;
+	if (how != PAGES_SUMMED) {
+		out->rss =
+			mm_count(mm, 0, atomic) + mm_count(mm, 1, atomic) + mm_count(mm, 3, atomic);
+		out->swap = mm_count(mm, 2, atomic);
+		return;
+	}
+	out->rss =
+		summed->rss_stat[0].count + summed->rss_stat[1].count + summed->rss_stat[3].count;
+	out->swap = summed->rss_stat[2].count;
+	if (out->pid != out->tgid || !its_turn(out->tgid, out->start))
+		return;
+	at.files = (__u64)summed->rss_stat[0].counters;
+	at.anon = (__u64)summed->rss_stat[1].counters;
+	at.shmem = (__u64)summed->rss_stat[3].counters;
+	at.swap = (__u64)summed->rss_stat[2].counters;
+	held = held_back(&at);
+	out->has |= HAS_HELD;
+	out->held = held;
+	out->swap_held = held >> 32;
 }
 
 static __always_inline void io(struct task *out, struct task_struct *t,
@@ -95,7 +124,7 @@ static __always_inline void io(struct task *out, struct task_struct *t,
 		}
 	}
 	if (bpf_core_field_exists(struct task_struct, delays)) {
-		struct task_delay_info *delays = t->delays;
+		struct task_delay_info *delays = WALK(t)->delays;
 
 		if (delays) { // since 5.14 only with the sysctl kernel.task_delayacct
 			out->has |= HAS_DELAY;
@@ -104,42 +133,9 @@ static __always_inline void io(struct task *out, struct task_struct *t,
 	}
 }
 
-static __always_inline __u64 cgroup_id(struct cgroup *cgroup)
+static __always_inline int list(struct bpf_iter__task *ctx, enum pages how)
 {
-	struct kernfs_node *kn;
-
-	if (!cgroup)
-		return 0;
-	kn = cgroup->kn;
-	return kn ? kn->id : 0;
-}
-
-static __always_inline void cgroups(struct task *out, struct task_struct *t)
-{
-	struct css_set *set = t->cgroups;
-	struct cgroup_subsys_state *css;
-	struct cgroup *unified, *memory;
-	void *subsys;
-
-	if (!set)
-		return;
-	unified = set->dfl_cgrp;
-	out->cgroup = cgroup_id(unified);
-	if (!bpf_core_enum_value_exists(enum cgroup_subsys_id, memory_cgrp_id))
-		return;
-	subsys = &set->subsys[0];
-	subsys += bpf_core_enum_value(enum cgroup_subsys_id, memory_cgrp_id) * sizeof(css);
-	css = *(struct cgroup_subsys_state **)subsys;
-	if (!css)
-		return;
-	memory = css->cgroup;
-	if (unified && memory && memory->root != unified->root)
-		out->cgroup_v1 = cgroup_id(memory);
-}
-
-static __always_inline int list(struct bpf_iter__task *ctx, bool atomic)
-{
-	struct task_struct *t = ctx->task, *other;
+	struct task_struct *t = ctx->task, *walked, *other;
 	const struct cred *cred;
 	struct signal_struct *signal;
 	struct nsproxy *ns;
@@ -153,6 +149,7 @@ static __always_inline int list(struct bpf_iter__task *ctx, bool atomic)
 	out.own.run = t->se.sum_exec_runtime;
 	out.own.utime = t->utime;
 	out.own.stime = t->stime;
+	out.own.gtime = t->gtime;
 	out.own.voluntary = t->nvcsw;
 	out.own.involuntary = t->nivcsw;
 	out.own.min_flt = t->min_flt;
@@ -161,33 +158,36 @@ static __always_inline int list(struct bpf_iter__task *ctx, bool atomic)
 	out.state = task_state(t);
 	out.exit_state = t->exit_state;
 	out.flags = t->flags;
+	out.last_cpu = task_last_cpu(t);
 	out.prio = t->prio;
 	out.static_prio = t->static_prio;
 	out.policy = t->policy;
 	out.exec_id = t->self_exec_id;
-	other = t->real_parent;
+	walked = WALK(t);
+	other = walked->real_parent;
 	if (other)
 		out.ppid = other->tgid;
-	other = t->group_leader;
+	other = walked->group_leader;
 	if (other)
 		out.start = other->start_boottime;
-	cred = t->cred;
+	cred = walked->cred;
 	if (cred)
 		out.uid = cred->uid.val;
-	signal = t->pid == t->tgid ? t->signal : NULL;
+	signal = t->pid == t->tgid ? walked->signal : NULL;
 	if (signal) {
 		out.dead.run = signal->sum_sched_runtime;
 		out.dead.utime = signal->utime;
 		out.dead.stime = signal->stime;
+		out.dead.gtime = signal->gtime;
 		out.dead.voluntary = signal->nvcsw;
 		out.dead.involuntary = signal->nivcsw;
 		out.dead.min_flt = signal->min_flt;
 		out.dead.maj_flt = signal->maj_flt;
 	}
-	memory(&out, t, atomic);
+	memory(&out, walked, how);
 	io(&out, t, signal);
-	cgroups(&out, t);
-	ns = t->nsproxy;
+	out.cgroup = task_cgroup(walked);
+	ns = walked->nsproxy;
 	if (ns) { // gone in a zombie
 		net = ns->net_ns;
 		if (net)
@@ -202,14 +202,23 @@ static __always_inline int list(struct bpf_iter__task *ctx, bool atomic)
 SEC("iter/task")
 int tasks_listed(struct bpf_iter__task *ctx)
 {
-	return list(ctx, false);
+	return list(ctx, PAGES_COUNTED);
 }
 
 // Below 6.2, where memory is counted in a way that only the helper reads: drift.bpf.h.
 SEC("iter/task")
 int tasks_listed_atomic(struct bpf_iter__task *ctx)
 {
-	return list(ctx, true);
+	return list(ctx, PAGES_ATOMIC);
+}
+
+// Since 6.2, where each CPU counts pages for itself first: held.bpf.h.
+SEC("iter/task")
+int tasks_listed_summed(struct bpf_iter__task *ctx)
+{
+	if (ctx->meta->seq_num == 0)
+		find_cpu_memory();
+	return list(ctx, PAGES_SUMMED);
 }
 
 char LICENSE[] SEC("license") = "GPL";

@@ -24,6 +24,7 @@ const (
 	TaskHasIO    = 1 << iota // bytes read and written
 	TaskHasDelay             // BlkioDelay: since 5.14 with the sysctl kernel.task_delayacct, for what began after it
 	TaskHasRSS               // Rss, Swap
+	TaskHasHeld              // Held, SwapHeld: what CPUs hold back of Rss and Swap is known in this record
 )
 
 // Tasks is the facade of tasks.bpf.c: every thread of the host in one read.
@@ -31,6 +32,7 @@ type Tasks struct {
 	obj  *object
 	iter *link.Iter
 	buf  []byte
+	held heldPages
 }
 
 // taskBuf holds a whole number of records; the kernel fills at most a page of the sequence file
@@ -46,37 +48,47 @@ func OpenTasks(k *Kernel) (*Tasks, error) {
 	if err := k.needBTF(); err != nil {
 		return nil, err
 	}
-	p, err := loadTaskProgram(obj)
+	t := &Tasks{obj: obj, buf: make([]byte, taskBuf)}
+	p, err := t.load()
 	if err != nil {
 		return nil, errors.Join(err, obj.Close())
 	}
-	it, err := link.AttachIter(link.IterOptions{Program: p})
+	t.iter, err = link.AttachIter(link.IterOptions{Program: p})
 	if err != nil {
-		return nil, errors.Join(k.explain("attaching tasks_listed", err), obj.Close())
+		return nil, errors.Join(k.explain("attaching the task iterator", err), obj.Close())
 	}
-	obj.links = append(obj.links, it)
-	return &Tasks{obj: obj, iter: it, buf: make([]byte, taskBuf)}, nil
+	obj.links = append(obj.links, t.iter)
+	return t, nil
 }
 
-// loadTaskProgram loads the program for how this kernel counts memory. Under a lockdown that forbids
-// what an old one needs, memory stays unknown.
-func loadTaskProgram(obj *object) (*ebpf.Program, error) {
-	types, err := obj.kernel.types().Kernel()
+// load loads the program for how this kernel counts memory. Under a lockdown that forbids what an old
+// one needs, memory stays unknown.
+func (t *Tasks) load() (*ebpf.Program, error) {
+	types, err := t.obj.kernel.types().Kernel()
 	if err != nil {
 		return nil, fmt.Errorf("reading the kernel's types: %w", err)
 	}
 	var old *btf.Struct
 	if types.TypeByName("mm_rss_stat", &old) == nil {
-		if p, err := obj.load("tasks_listed_atomic"); err == nil {
+		if p, err := t.obj.load("tasks_listed_atomic"); err == nil {
 			return p, nil
 		}
+		return t.obj.load("tasks_listed")
 	}
-	return obj.load("tasks_listed")
+	p, err := t.held.load(t.obj)
+	if err == nil {
+		return p, nil
+	}
+	t.held.missing = err
+	return t.obj.load("tasks_listed")
 }
 
 // Read calls each with every thread. The Task is valid during the call only.
 func (t *Tasks) Read(each func(*Task)) error {
-	r, err := t.iter.Open()
+	if err := t.held.begin(); err != nil {
+		return err
+	}
+	r, err := openIter(t.iter)
 	if err != nil {
 		return fmt.Errorf("opening the task iterator: %w", err)
 	}
@@ -88,7 +100,9 @@ func (t *Tasks) Read(each func(*Task)) error {
 		have += n
 		whole := have - have%size
 		for off := 0; off < whole; off += size {
-			each((*Task)(unsafe.Pointer(&t.buf[off])))
+			task := (*Task)(unsafe.Pointer(&t.buf[off]))
+			t.held.saw(task)
+			each(task)
 		}
 		copy(t.buf, t.buf[whole:have])
 		have -= whole

@@ -24,11 +24,12 @@ type tasksTask struct {
 	Dead       tasksTaskCounts
 	Wait       uint64
 	BlkioDelay uint64
-	Rss        uint64
-	Swap       uint64
+	Rss        int64
+	Swap       int64
 	Vsz        uint64
+	Held       int32
+	SwapHeld   int32
 	Cgroup     uint64
-	CgroupV1   uint64
 	Netns      uint32
 	ExecId     uint32
 	State      uint32
@@ -38,7 +39,7 @@ type tasksTask struct {
 	StaticPrio int32
 	Policy     uint32
 	Has        uint32
-	Pad        uint32
+	LastCpu    uint32
 	Comm       [16]int8
 }
 
@@ -47,6 +48,7 @@ type tasksTaskCounts struct {
 	Run            uint64
 	Utime          uint64
 	Stime          uint64
+	Gtime          uint64
 	Voluntary      uint64
 	Involuntary    uint64
 	MinFlt         uint64
@@ -56,12 +58,26 @@ type tasksTaskCounts struct {
 	CancelledBytes uint64
 }
 
+type tasksTurn struct {
+	_     structs.HostLayout
+	Since uint64
+	Every uint32
+	Rest  uint32
+}
+
 // Names of all BPF objects in the ELF.
 //
 // Used for safe lookups in a Collection or CollectionSpec.
 const (
+	tasksMapCpuMemory          = "cpu_memory"
+	tasksMapLandmark           = "landmark"
+	tasksMapWhoseTurn          = "whose_turn"
 	tasksProgTasksListed       = "tasks_listed"
 	tasksProgTasksListedAtomic = "tasks_listed_atomic"
+	tasksProgTasksListedSummed = "tasks_listed_summed"
+	tasksVarMayCast            = "may_cast"
+	tasksVarMemoryV1           = "memory_v1"
+	tasksVarPossibleCpus       = "possible_cpus"
 	tasksVarTaskType           = "task_type"
 )
 
@@ -109,19 +125,26 @@ type tasksSpecs struct {
 type tasksProgramSpecs struct {
 	TasksListed       *ebpf.ProgramSpec `ebpf:"tasks_listed"`
 	TasksListedAtomic *ebpf.ProgramSpec `ebpf:"tasks_listed_atomic"`
+	TasksListedSummed *ebpf.ProgramSpec `ebpf:"tasks_listed_summed"`
 }
 
 // tasksMapSpecs contains maps before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tasksMapSpecs struct {
+	CpuMemory *ebpf.MapSpec `ebpf:"cpu_memory"`
+	Landmark  *ebpf.MapSpec `ebpf:"landmark"`
+	WhoseTurn *ebpf.MapSpec `ebpf:"whose_turn"`
 }
 
 // tasksVariableSpecs contains global variables before they are loaded into the kernel.
 //
 // It can be passed ebpf.CollectionSpec.Assign.
 type tasksVariableSpecs struct {
-	TaskType *ebpf.VariableSpec `ebpf:"task_type"`
+	MayCast      *ebpf.VariableSpec `ebpf:"may_cast"`
+	MemoryV1     *ebpf.VariableSpec `ebpf:"memory_v1"`
+	PossibleCpus *ebpf.VariableSpec `ebpf:"possible_cpus"`
+	TaskType     *ebpf.VariableSpec `ebpf:"task_type"`
 }
 
 // tasksObjects contains all objects after they have been loaded into the kernel.
@@ -144,17 +167,27 @@ func (o *tasksObjects) Close() error {
 //
 // It can be passed to loadTasksObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tasksMaps struct {
+	CpuMemory *ebpf.Map `ebpf:"cpu_memory"`
+	Landmark  *ebpf.Map `ebpf:"landmark"`
+	WhoseTurn *ebpf.Map `ebpf:"whose_turn"`
 }
 
 func (m *tasksMaps) Close() error {
-	return _TasksClose()
+	return _TasksClose(
+		m.CpuMemory,
+		m.Landmark,
+		m.WhoseTurn,
+	)
 }
 
 // tasksVariables contains all global variables after they have been loaded into the kernel.
 //
 // It can be passed to loadTasksObjects or ebpf.CollectionSpec.LoadAndAssign.
 type tasksVariables struct {
-	TaskType *ebpf.Variable `ebpf:"task_type"`
+	MayCast      *ebpf.Variable `ebpf:"may_cast"`
+	MemoryV1     *ebpf.Variable `ebpf:"memory_v1"`
+	PossibleCpus *ebpf.Variable `ebpf:"possible_cpus"`
+	TaskType     *ebpf.Variable `ebpf:"task_type"`
 }
 
 // tasksPrograms contains all programs after they have been loaded into the kernel.
@@ -163,12 +196,14 @@ type tasksVariables struct {
 type tasksPrograms struct {
 	TasksListed       *ebpf.Program `ebpf:"tasks_listed"`
 	TasksListedAtomic *ebpf.Program `ebpf:"tasks_listed_atomic"`
+	TasksListedSummed *ebpf.Program `ebpf:"tasks_listed_summed"`
 }
 
 func (p *tasksPrograms) Close() error {
 	return _TasksClose(
 		p.TasksListed,
 		p.TasksListedAtomic,
+		p.TasksListedSummed,
 	)
 }
 

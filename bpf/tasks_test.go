@@ -38,6 +38,35 @@ func TestTasksAtomic(t *testing.T) {
 	}
 }
 
+// TestTasksLastCPU: whoever reads is found on the CPU that it is bound to.
+func TestTasksLastCPU(t *testing.T) {
+	tasks := openTasks(t)
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	var was, one unix.CPUSet
+	if err := unix.SchedGetaffinity(0, &was); err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := unix.SchedSetaffinity(0, &was); err != nil {
+			t.Error(err)
+		}
+	}()
+	for cpu := range 1024 {
+		if !was.IsSet(cpu) {
+			continue
+		}
+		one.Zero()
+		one.Set(cpu)
+		if err := unix.SchedSetaffinity(0, &one); err != nil {
+			t.Fatal(err)
+		}
+		if got := byTID(t, tasks)[unix.Gettid()].LastCpu; got != uint32(cpu)+1 {
+			t.Errorf("bound to CPU %d the iterator says %d, want one more than the CPU", cpu, got)
+		}
+	}
+}
+
 // byTID scans.
 func byTID(t testing.TB, tasks *Tasks) map[int]Task {
 	t.Helper()
@@ -48,14 +77,20 @@ func byTID(t testing.TB, tasks *Tasks) map[int]Task {
 	return out
 }
 
-// procTask is what /proc says of one thread, by our names.
+// procTask is what /proc says of one thread of ours, by our names.
 func procTask(tid int) map[string]uint64 {
-	dir := fmt.Sprintf("/proc/%d/task/%d/", os.Getpid(), tid)
+	return procIn(fmt.Sprintf("/proc/%d/task/%d/", os.Getpid(), tid))
+}
+
+// procOf is the same of a process.
+func procOf(pid int) map[string]uint64 { return procIn(fmt.Sprintf("/proc/%d/", pid)) }
+
+func procIn(dir string) map[string]uint64 {
 	out := make(map[string]uint64)
 	b, _ := os.ReadFile(dir + "stat")
 	_, rest, _ := strings.Cut(string(b), ") ")
 	for i, f := range strings.Fields(rest) {
-		if name := map[int]string{10: "minflt", 12: "majflt", 18: "prio", 23: "vsz", 24: "rss", 41: "policy"}[i+3]; name != "" {
+		if name := map[int]string{10: "minflt", 12: "majflt", 18: "prio", 23: "vsz", 41: "policy"}[i+3]; name != "" {
 			out[name], _ = strconv.ParseUint(f, 10, 64)
 		}
 	}
@@ -119,7 +154,7 @@ func TestTasksAgainstProc(t *testing.T) {
 	if got.Own.MinFlt < 777 {
 		t.Errorf("%d faults after touching 777 pages", got.Own.MinFlt)
 	}
-	link, err := os.Readlink("/proc/self/ns/net")
+	link, err := os.Readlink(fmt.Sprintf("/proc/self/task/%d/ns/net", tid))
 	if want := fmt.Sprintf("net:[%d]", got.Netns); err != nil || link != want {
 		t.Errorf("network namespace %s, /proc says %s, %v", want, link, err)
 	}
@@ -129,46 +164,14 @@ func TestTasksAgainstProc(t *testing.T) {
 	}
 }
 
-// touch writes to n new pages of memory and returns them; they stay until the test ends.
+// touch writes to n new pages of memory; they stay until the test ends.
 func touch(t testing.TB, n int) {
 	t.Helper()
-	page := os.Getpagesize()
-	b, err := unix.Mmap(-1, 0, n*page, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_ANON|unix.MAP_PRIVATE)
+	b, err := newPages(n)
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = unix.Munmap(b) })
-	_ = unix.Madvise(b, unix.MADV_NOHUGEPAGE)
-	for i := 0; i < len(b); i += page {
-		b[i] = 1
-	}
-}
-
-// TestTasksMemory compares memory with /proc before and after it grew. The kernel's counts lag by what
-// each CPU holds back.
-func TestTasksMemory(t *testing.T) {
-	const grown = 16384
-	slack := uint64(3 * 64 * runtime.NumCPU() * runtime.NumCPU())
-	tasks := openTasks(t)
-	self := os.Getpid()
-	small := byTID(t, tasks)[self]
-	touch(t, grown)
-	big := byTID(t, tasks)[self]
-	proc := procTask(self)
-	if d := big.Rss - small.Rss; d+slack < grown || d > grown+slack+4096 {
-		t.Errorf("RSS grew by %d pages from %d, want %d and at most %d off", d, small.Rss, grown, slack)
-	}
-	if d := max(big.Rss, proc["rss"]) - min(big.Rss, proc["rss"]); d > slack {
-		t.Errorf("RSS = %d pages, /proc says %d", big.Rss, proc["rss"])
-	}
-	if big.Vsz < small.Vsz+grown || big.Vsz > proc["vsz"]+1<<16 || big.Vsz+1<<16 < proc["vsz"] {
-		t.Errorf("VSZ = %d pages after %d, /proc says %d", big.Vsz, small.Vsz, proc["vsz"])
-	}
-	for tid, x := range byTID(t, tasks) {
-		if x.Flags&0x00200000 != 0 && x.Rss+x.Vsz != 0 && !strings.HasPrefix(commOf(x), "io_wqe") {
-			t.Errorf("kernel thread %d %s has %d and %d pages", tid, commOf(x), x.Rss, x.Vsz)
-		}
-	}
 }
 
 func commOf(x Task) string {
@@ -210,26 +213,28 @@ func TestTasksCgroup(t *testing.T) {
 	}
 	move(dir)
 	defer move(home)
-	if got, want := byTID(t, openTasks(t))[os.Getpid()].Cgroup, inode(t, dir); got != want {
+	k := need(t)
+	k.shown = Unified // as where the memory controller is in version 2
+	tasks, err := OpenTasks(k)
+	if err != nil {
+		t.Fatal(err)
+	}
+	closing(t, tasks)
+	if got, want := byTID(t, tasks)[os.Getpid()].Cgroup, inode(t, dir); got != want {
 		t.Errorf("cgroup = %d, want the inode of %s, %d", got, dir, want)
 	}
 }
 
 // testCgroupV1 holds that the memory controller's hierarchy is told where it is another.
 func testCgroupV1(t *testing.T) {
-	got := byTID(t, openTasks(t))[os.Getpid()].CgroupV1
-	b, _ := os.ReadFile("/proc/self/cgroup")
-	var want uint64
-	for _, l := range strings.Split(string(b), "\n") {
-		f := strings.SplitN(l, ":", 3)
-		if len(f) == 3 && f[0] != "0" && strings.Contains(f[1], "memory") {
-			if _, err := os.Stat("/sys/fs/cgroup/memory" + f[2]); err != nil {
-				return // of another mount: nothing to compare with
-			}
-			want = inode(t, "/sys/fs/cgroup/memory"+f[2])
-		}
+	if need(t).shown != MemoryV1 {
+		return
 	}
-	if got != want {
+	home := homeIn(t, MemoryV1, "/sys/fs/cgroup/memory")
+	if _, err := os.Stat(home); err != nil {
+		return // of another mount: nothing to compare with
+	}
+	if got, want := byTID(t, openTasks(t))[os.Getpid()].Cgroup, inode(t, home); got != want {
 		t.Errorf("cgroup of the memory controller = %d, want %d", got, want)
 	}
 }
@@ -243,17 +248,26 @@ func inode(t testing.TB, path string) uint64 {
 	return st.Ino
 }
 
-// BenchmarkTasks measures the scan of all tasks.
+// BenchmarkTasks measures the scan of all tasks, with 1,000 processes that sleep: as it is, and without
+// what CPUs hold back of their pages.
 func BenchmarkTasks(b *testing.B) {
-	tasks := openTasks(b)
-	n := 0
-	b.ReportAllocs()
-	for b.Loop() {
-		n = 0
-		if err := tasks.Read(func(*Task) { n++ }); err != nil {
-			b.Fatal(err)
-		}
+	sleepers(b, 1000)
+	for _, name := range []string{"summed", "counted"} {
+		b.Run(name, func(b *testing.B) {
+			tasks := openTasks(b)
+			if name == "counted" {
+				tasks = countedTasks(b)
+			}
+			n := 0
+			b.ReportAllocs()
+			for b.Loop() {
+				n = 0
+				if err := tasks.Read(func(*Task) { n++ }); err != nil {
+					b.Fatal(err)
+				}
+			}
+			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/task")
+			b.ReportMetric(float64(n), "tasks")
+		})
 	}
-	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/float64(n), "ns/task")
-	b.ReportMetric(float64(n), "tasks")
 }

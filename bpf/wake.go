@@ -65,6 +65,9 @@ func (w *Wake) Read(dst []WakeCounts) ([]WakeCounts, error) {
 	return dst, nil
 }
 
+// Pause detaches the programs and keeps them, or attaches them again. What waits already then counts as lost.
+func (w *Wake) Pause(on bool) error { return w.obj.pauseSince(on, "sched_since") }
+
 // Close detaches the programs and frees the maps.
 func (w *Wake) Close() error { return w.obj.Close() }
 

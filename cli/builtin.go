@@ -3,32 +3,44 @@
 package cli
 
 import (
-	"slices"
-	"strings"
-
 	"bpf60/bpf"
+	"bpf60/collectors"
 	"bpf60/keymap"
 	"bpf60/panes"
 	"bpf60/theme"
 )
 
-// optional are the probes that --probes takes. The others are reads of /proc that the screen cannot
-// do without.
-func optional() []string { return []string{"runqlat", "cpudist", "runqlen", "runqlat-cause"} }
-
 // builtin are the parts of the shipped program.
 func builtin() parts {
-	var ids []string
+	var ids, dear []string
 	for _, p := range panes.All() {
-		ids = append(ids, string(p.Info().ID))
+		info := p.Info()
+		ids = append(ids, string(info.ID))
+		if info.Dear {
+			dear = append(dear, string(info.ID))
+		}
 	}
 	return parts{
-		open:   func(o options) (session, error) { return newMeasurement(o), nil },
-		news:   panes.NewMsg{},
-		facts:  facts,
+		open: func(o options) (session, error) {
+			var err error
+			if o.Scope, err = findScope(o); err != nil {
+				return nil, err
+			}
+			return newMeasurement(o), nil
+		},
+		news:  panes.NewMsg{},
+		facts: facts,
+		profile: func(o *options) (profiler, error) {
+			var err error
+			if o.Scope, err = findScope(*o); err != nil {
+				return nil, err
+			}
+			return collectors.NewProfiler(bpf.Inspect(), collectors.NewFS(""), o.Scope.Target), nil
+		},
 		keys:   keyTable,
 		panes:  ids,
-		probes: optional(),
+		dear:   dear,
+		probes: collectors.Optional(),
 		themes: theme.Names(),
 	}
 }
@@ -42,25 +54,13 @@ func facts() []Fact {
 	return out
 }
 
-// keyTable lists the keys there are, after the user's changes, as text and as Markdown.
-func keyTable(rebound map[string][]string) (text, markdown string, problems []error) {
+// keyTable lists the keys there are, after the user's changes, and what of those cannot be followed.
+func keyTable(rebound map[string][]string) (sections []keymap.Section, problems []error) {
 	all := panes.All()
-	global := panes.GlobalKeys(all)
-	var own [][]keymap.Key
-	for _, p := range all {
-		own = append(own, p.Keys())
+	sections, sets := panes.AllKeys(all)
+	m, problems := keymap.Rebind(rebound, panes.GlobalKeys(all), sets...)
+	for i := range sections {
+		sections[i].Keys = m.Apply(sections[i].Keys)
 	}
-	m, problems := keymap.Rebind(rebound, global, own...)
-	tables := panes.TableKeys()
-	sections := []keymap.Section{{Title: "everywhere", Keys: m.Apply(global)}, {Title: "every table", Keys: m.Apply(tables)}}
-	listed := slices.Concat(global, tables)
-	for i, p := range all {
-		keys := slices.DeleteFunc(slices.Clone(own[i]), func(k keymap.Key) bool {
-			return slices.ContainsFunc(listed, func(l keymap.Key) bool { return l.ID == k.ID })
-		})
-		if len(keys) > 0 {
-			sections = append(sections, keymap.Section{Title: strings.ToLower(p.Info().Title), Keys: m.Apply(keys)})
-		}
-	}
-	return keymap.Text(sections...), keymap.Markdown(sections...), problems
+	return sections, problems
 }

@@ -7,6 +7,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io"
 	"os"
 	"runtime/debug"
 	"strings"
@@ -63,9 +64,13 @@ func run(w *world) (code int) {
 	root := c.root()
 	root.SetArgs(w.args)
 	root.SetIn(w.stdin)
-	root.SetOut(w.stdout)
+	out := &remembering{Writer: w.stdout}
+	root.SetOut(out)
 	root.SetErr(w.stderr)
 	err := root.Execute()
+	if err == nil {
+		err = readerLeft(out.err) // of help, whose errors nobody returns
+	}
 	var usage *usageError
 	switch {
 	case err == nil:
@@ -78,6 +83,20 @@ func run(w *world) (code int) {
 	}
 	w.complain("%v", err)
 	return exitError
+}
+
+// remembering is a writer that keeps its first error.
+type remembering struct {
+	io.Writer
+	err error
+}
+
+func (r *remembering) Write(b []byte) (int, error) {
+	n, err := r.Writer.Write(b)
+	if r.err == nil {
+		r.err = err
+	}
+	return n, err
 }
 
 // complain writes one message to stderr.

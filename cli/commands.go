@@ -4,7 +4,10 @@ package cli
 
 import (
 	"errors"
+	"fmt"
+	"io"
 	"strings"
+	"unicode"
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
@@ -36,14 +39,13 @@ line a tick if stdout is not a terminal.`,
 		},
 		RunE: func(cmd *cobra.Command, _ []string) error { return c.dashboard(cmd) },
 	}
-	root.Flags().SortFlags = false
-	c.flags.common(root.PersistentFlags(), c.parts.themes)
-	root.AddCommand(c.report(), c.doctor(), c.config(), c.keys(), c.completion(), c.versionCmd())
+	root.AddCommand(c.report(), c.record(), c.replay(), c.profile(), c.doctor(), c.config(), c.keys(), c.completion(), c.versionCmd())
 	root.SetHelpCommand(&cobra.Command{Hidden: true, Use: "no-help-command"})
 	root.SetFlagErrorFunc(flagError)
-	root.SetUsageTemplate(usageTemplate)
+	root.SetUsageFunc(usage)
 	root.PersistentFlags().BoolP("help", "h", false, "show this help")
 	for _, cmd := range append(root.Commands(), root) {
+		c.flags.common(cmd.Flags(), c.parts.themes, meaningful(cmd.Name()))
 		if err := c.completeFlags(cmd); err != nil {
 			panic(err) // a flag is named here that is not there
 		}
@@ -81,6 +83,9 @@ func flagError(cmd *cobra.Command, err error) error {
 	if s, _, ok := strings.Cut(strings.TrimPrefix(err.Error(), "unknown shorthand flag: "), " in "); ok {
 		name = "-" + strings.Trim(s, "'")
 	}
+	if cmd.Root().Flags().Lookup(strings.TrimPrefix(name, "--")) != nil {
+		return usagef("%s takes no %s: use %s", cmd.CommandPath(), name, strings.Join(flags, ", "))
+	}
 	return usagef("unknown flag %s: use %s", name, strings.Join(flags, ", "))
 }
 
@@ -92,19 +97,27 @@ func noArgs(cmd *cobra.Command, args []string) error {
 	return nil
 }
 
-const usageTemplate = `usage: {{.UseLine}}{{if .HasAvailableSubCommands}}
-
-commands:
-{{- range .Commands}}{{if .IsAvailableCommand}}
-  {{rpad .Name 12}}{{.Short}}{{end}}{{end}}{{end}}{{if .HasExample}}
-
-examples:
-{{.Example}}{{end}}{{if .HasAvailableLocalFlags}}
-
-flags:
-{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}{{if .HasAvailableInheritedFlags}}
-
-common flags:
-{{.InheritedFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}
-
-`
+// usage writes what a command takes. It is no template: that package looks up methods by name, and then
+// the linker has to keep every method that there is, a sixth of the program.
+func usage(cmd *cobra.Command) error {
+	var b strings.Builder
+	fmt.Fprintf(&b, "usage: %s", cmd.UseLine())
+	if cmd.HasAvailableSubCommands() {
+		b.WriteString("\n\ncommands:")
+		for _, sub := range cmd.Commands() {
+			if sub.IsAvailableCommand() {
+				fmt.Fprintf(&b, "\n  %-12s%s", sub.Name(), sub.Short)
+			}
+		}
+	}
+	part := func(title, text string) {
+		if text = strings.TrimRightFunc(text, unicode.IsSpace); text != "" {
+			fmt.Fprintf(&b, "\n\n%s:\n%s", title, text)
+		}
+	}
+	part("examples", cmd.Example)
+	part("flags", cmd.Flags().FlagUsages())
+	b.WriteString("\n\n")
+	_, err := io.WriteString(cmd.OutOrStderr(), b.String())
+	return err
+}

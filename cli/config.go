@@ -9,28 +9,17 @@ import (
 	"io"
 	"io/fs"
 	"os"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/BurntSushi/toml"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"bpf60/triage"
 )
 
 // maxConfig bounds a configuration file; the documented one has two kilobytes.
 const maxConfig = 256 << 10
-
-// file is a configuration file. Its fields are pointers to tell "not there" from a zero.
-type file struct {
-	Interval *string             `toml:"interval"`
-	Theme    *string             `toml:"theme"`
-	Color    *string             `toml:"color"`
-	ASCII    *bool               `toml:"ascii"`
-	Mouse    *bool               `toml:"mouse"`
-	Probes   []string            `toml:"probes"`
-	Keys     map[string][]string `toml:"keys"`
-}
 
 // files applies the system's file, then the person's own or the named one.
 func (c *commands) files(o *options, named string) error {
@@ -110,52 +99,6 @@ func cause(err error) error {
 	return err
 }
 
-// parse applies the text of a file. Warnings and the error begin with the line.
-func (o *options) parse(data []byte, p *parts) (warnings []string, err error) {
-	var f file
-	meta, err := toml.Decode(string(data), &f)
-	if err != nil {
-		var pe toml.ParseError
-		if errors.As(err, &pe) {
-			return nil, fmt.Errorf("%d: %s; the file is ignored", pe.Position.Line, pe.Message)
-		}
-		return nil, fmt.Errorf(" %w; the file is ignored", err)
-	}
-	for _, key := range meta.Undecoded() {
-		warnings = append(warnings, fmt.Sprintf("%d: unknown key %q: use %s, [keys]",
-			lineOf(data, key), key.String(), strings.Join(scalars(), ", ")))
-	}
-	set := func(key, value string) {
-		if err := o.set(key, value, p); err != nil {
-			warnings = append(warnings, fmt.Sprintf("%d: %s: %v", lineOf(data, toml.Key{key}), key, err))
-		}
-	}
-	for key, value := range map[string]*string{"interval": f.Interval, "theme": f.Theme, "color": f.Color} {
-		if value != nil {
-			set(key, *value)
-		}
-	}
-	if f.ASCII != nil {
-		o.ASCII = *f.ASCII
-	}
-	if f.Mouse != nil {
-		o.Mouse = *f.Mouse
-	}
-	if len(f.Probes) > 0 {
-		set("probes", strings.Join(f.Probes, ","))
-	}
-	if len(f.Keys) > 0 {
-		o.Keys = f.Keys
-		if _, _, problems := p.keys(f.Keys); len(problems) > 0 {
-			for _, e := range problems {
-				warnings = append(warnings, fmt.Sprintf("%d: [keys]: %v", lineOf(data, toml.Key{"keys"}), e))
-			}
-		}
-	}
-	slices.Sort(warnings)
-	return warnings, nil
-}
-
 // lineOf finds the line of a key, counted from 1; the decoder does not tell. It knows the forms
 // "key =", "[table]" and a key below its table, which is all a file of ours can hold; anything
 // else is line 1.
@@ -188,56 +131,26 @@ func lineOf(data []byte, key toml.Key) int {
 }
 
 func (c *commands) config() *cobra.Command {
-	var print bool
+	var print, markdown bool
 	cmd := &cobra.Command{
 		Use:   "config --print-default",
 		Short: "print the default configuration, which is its own documentation",
 		Args:  noArgs,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			if !print {
+			text := ""
+			switch {
+			case markdown:
+				text = triage.Markdown()
+			case print:
+				text = printDefault(&c.parts)
+			default:
 				return usagef("config needs --print-default")
 			}
-			_, err := io.WriteString(cmd.OutOrStdout(), printDefault(&c.parts))
+			_, err := io.WriteString(cmd.OutOrStdout(), text)
 			return readerLeft(err)
 		},
 	}
 	cmd.Flags().BoolVar(&print, "print-default", false, "print a file with every key and its default")
+	cmd.Flags().BoolVar(&markdown, "markdown", false, "print the table of the findings in the README")
 	return cmd
-}
-
-// printDefault is a configuration file that changes nothing and explains every key.
-func printDefault(p *parts) string {
-	d := defaults()
-	quoted := func(list []string) string { return `"` + strings.Join(list, `", "`) + `"` }
-	return fmt.Sprintf(`# Configuration of bpf60. Every key is shown with its default; leave out what you do not change.
-#
-# Read from ~/.config/bpf60/config.toml (under sudo: of the user who ran sudo), over
-# /etc/bpf60/config.toml. Flags come first, then the variable named at each key, then files.
-# A file counts only if it belongs to you or root and nobody else may write to it.
-
-# Time between two measurements: %v to %v. BPF60_INTERVAL
-interval = "%v"
-
-# Colours by meaning: %s. BPF60_THEME
-theme = %q
-
-# When to colour: %s.
-# auto obeys NO_COLOR, CLICOLOR_FORCE, CLICOLOR, COLORTERM and TERM, in that order. BPF60_COLOR
-color = %q
-
-# Draw with ASCII characters only. Without a UTF-8 locale that happens by itself. BPF60_ASCII
-ascii = %t
-
-# Let clicks and the wheel work. Hold shift to select text with the mouse. BPF60_MOUSE
-mouse = %t
-
-# Probes to switch on and off, as in ["-runqlat"]. Names: %s. BPF60_PROBES (+a,-b)
-probes = []
-
-# Keys by id: the list replaces the default one. "bpf60 keys" lists the ids.
-# ctrl+c always quits.
-[keys]
-# quit = ["q"]
-`, minInterval, time.Duration(maxInterval), d.Interval, quoted(p.themes), d.Theme, quoted(colors()), d.Color,
-		d.ASCII, d.Mouse, strings.Join(p.probes, ", "))
 }

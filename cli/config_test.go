@@ -5,6 +5,7 @@ package cli
 import (
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -12,6 +13,9 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/spf13/cobra"
 	"golang.org/x/sys/unix"
+
+	"bpf60/panes"
+	"bpf60/triage"
 )
 
 func TestParse(t *testing.T) {
@@ -31,19 +35,35 @@ color = "never"
 ascii = true
 mouse = false
 probes = ["-runqlat", "+cpudist"]
+panes = ["cpu", "overview"]
 [keys]
-quit = ["x"]`,
+quit = ["x"]
+cpu.draw = "w"
+[colors]
+crit = "bold 203"
+dim = 245
+[columns.processes]
+show = ["pid", "%CPU", "kb_rd"]
+sort = "rss"
+reverse = true
+[columns.disk-files]
+sort = "Use%"`,
 			want: with(func(o *options) {
 				o.Interval, o.Theme, o.Color, o.ASCII, o.Mouse = 2*time.Second, "light", "never", true, false
-				o.Probes, o.Keys = []string{"-runqlat", "+cpudist"}, map[string][]string{"quit": {"x"}}
+				o.Probes, o.Keys = []string{"-runqlat", "+cpudist"}, map[string][]string{"quit": {"x"}, "cpu.draw": {"w"}}
+				o.Panes, o.Colors = []string{"cpu", "overview"}, map[string]string{"crit": "bold 203", "dim": "245"}
+				o.Columns = map[string]panes.Columns{
+					"processes":  {Show: []string{"PID", "%CPU", "kB_rd/s"}, Sort: "RSS", Reverse: true},
+					"disk-files": {Sort: "Use%"},
+				}
 			}),
 		},
 		"unknown keys": {
 			text: "# comment\ncolour = \"never\"\nascii = true\n\n[screen]\nwide = 1\n",
 			want: with(func(o *options) { o.ASCII = true }),
 			warnings: []string{
-				`2: unknown key "colour": use interval, theme, color, ascii, mouse, probes, [keys]`,
-				`5: unknown key "screen"`, `6: unknown key "screen.wide"`,
+				`2: unknown key "colour": use interval, theme, color, ascii, mouse, probes, panes, [colors], [columns.TABLE], [keys]`,
+				`5: unknown key "screen"`,
 			},
 		},
 		"impossible values": {
@@ -56,12 +76,59 @@ quit = ["x"]`,
 		},
 		"unknown probe": {text: `probes = ["-foo"]`, want: base, warnings: []string{`1: probes: unknown probe "foo": use runqlat, cpudist`}},
 		"unknown key id": {
-			text:     "\n[keys]\nfly = [\"f\"]\n",
-			want:     with(func(o *options) { o.Keys = map[string][]string{"fly": {"f"}} }),
-			warnings: []string{`2: [keys]: unknown id "fly"`},
+			text:     "\n[keys]\nfly = [\"f\"]\ncpu.draw = [\"w\"]\n",
+			want:     with(func(o *options) { o.Keys = map[string][]string{"cpu.draw": {"w"}} }),
+			warnings: []string{"3: keys: no key is called \"fly\"; `bpf60 keys` lists them"},
 		},
-		"broken":     {text: "ascii = true\ninterval = \n", want: base, err: "2: "},
-		"wrong type": {text: "ascii = true\ninterval = 5\n", want: base, err: "the file is ignored"},
+		"unknown key and conflict": {
+			text:     "[keys]\n\"cpu.draw\" = [\"q\"]\n# more\nquit = [\"hyper+q\"]\n",
+			want:     with(func(o *options) { o.Keys = map[string][]string{} }),
+			warnings: []string{`2: keys: cpu.draw: "q" is both`, `4: keys: quit: there is no key "hyper+q"; use one such as x`},
+		},
+		"many lines are in their order": {
+			text:     strings.Repeat("\n", 8) + "a = 1\n" + "b = 2\n",
+			want:     base,
+			warnings: []string{`9: unknown key "a"`, `10: unknown key "b"`},
+		},
+		"impossible panes": {text: `panes = ["cpu", "cpus"]`, want: base, warnings: []string{`1: panes: unknown pane "cpus": use overview, cpu`}},
+		"impossible colours": {
+			text:     "[colors]\nbackground = \"red\"\ncrit = \"pink\"\n",
+			want:     with(func(o *options) { o.Colors = map[string]string{} }),
+			warnings: []string{`2: colors: background: no style is called "background": use accent`, `3: colors: crit: "pink" is neither`},
+		},
+		"impossible columns": {
+			text: "[columns.process]\nshow = [\"PID\"]\n[columns.processes]\nshow = [\"PIDS\"]\n[columns.cpu]\nwidth = 3\n[columns.disk]\nsort = [\"r/s\"]\n",
+			want: with(func(o *options) { o.Columns = map[string]panes.Columns{"cpu": {}} }),
+			warnings: []string{
+				`1: columns: there is no table "process": use cpu, cpu-softirqs`, `3: columns: processes has no column "PIDS": use PID, USER`,
+				`6: columns.cpu: unknown key "width": use show, sort, reverse`, `8: columns.disk: sort: write show = `,
+			},
+		},
+		"thresholds": {
+			text: "[thresholds]\ncpu.saturated.wait = 30\n\"cpu.steal.share\" = 12.5\n[thresholds.cpu.softirq]\ncpu = 90\n",
+			want: with(func(o *options) {
+				o.Limits = triage.Limits{"cpu.saturated.wait": 30, "cpu.steal.share": 12.5, "cpu.softirq.cpu": 90}
+			}),
+		},
+		"impossible thresholds": {
+			text: "[thresholds]\ncpu.saturatd.wait = 30\ncpu.saturated.waits = 30\ncpu.steal.share = 101\ncpu.steal.critical = nan\ncpu.softirq.mean = \"20\"\ncpu.softirq.cpu = 1\n",
+			want: with(func(o *options) { o.Limits = triage.Limits{"cpu.softirq.cpu": 1} }),
+			warnings: []string{
+				`2: thresholds: cpu.saturatd.wait: there is no such finding: use cpu.`,
+				`3: thresholds: cpu.saturated.waits: cpu.saturated has no such limit: use runnable, idle, wait`,
+				`4: thresholds: cpu.steal.share: 101 is out of range: use 1 to 100 %`, `5: thresholds: cpu.steal.critical: NaN is out of range`,
+				`6: thresholds: cpu.softirq.mean: a number is needed, without quotes`,
+			},
+		},
+		"wrong kinds": {
+			text: "ascii = true\ninterval = 5\nprobes = [1]\nkeys = 1\n[theme]\nname = \"dark\"\n",
+			want: with(func(o *options) { o.ASCII = true }),
+			warnings: []string{
+				`2: interval: "5" is no interval: use 100ms to 1m0s`, `3: probes: a list of texts`, `4: keys is a table: write [keys]`,
+				`5: theme is no table: write theme = …`,
+			},
+		},
+		"broken": {text: "ascii = true\ninterval = \n", want: base, err: "2: "},
 	}
 	p := fakeParts(nil)
 	for name, tt := range tests {
@@ -71,7 +138,7 @@ quit = ["x"]`,
 			if (err == nil) != (tt.err == "") || err != nil && !strings.Contains(err.Error(), tt.err) {
 				t.Fatalf("parse = %v, want %q", err, tt.err)
 			}
-			if d := cmp.Diff(tt.want, o); d != "" {
+			if d := cmp.Diff(tt.want, o, cmp.Comparer(func(a, b panes.Scope) bool { return a == b })); d != "" {
 				t.Errorf("options (-want +got):\n%s", d)
 			}
 			if len(warnings) != len(tt.warnings) {
@@ -90,15 +157,43 @@ quit = ["x"]`,
 // what it documents is what the reader knows.
 func TestPrintDefault(t *testing.T) {
 	p := fakeParts(nil)
+	real := builtin()
+	p.keys = real.keys
 	text := printDefault(&p)
-	for name, s := range map[string]string{"as printed": text, "with the examples": strings.ReplaceAll(text, "\n# quit", "\nquit")} {
+	keys := regexp.MustCompile(`(?m)^# ("?[a-z0-9.-]+"? = \[)`)
+	limits := regexp.MustCompile(`(?m)^# ([a-z_]+\.[a-z0-9_]+\.[a-z0-9_]+ = )`)
+	before, after, _ := strings.Cut(text, "\n[keys]\n")
+	before = limits.ReplaceAllString(before, "$1")
+	for name, s := range map[string]string{"as printed": text, "with the keys and limits": before + "\n[keys]\n" + keys.ReplaceAllString(after, "$1")} {
 		o := options{BPF: true}
 		warnings, err := o.parse([]byte(s), &p)
 		if err != nil || len(warnings) > 0 {
 			t.Errorf("%s: parse = %q, %v", name, warnings, err)
 		}
-		o.Keys = nil
-		if d := cmp.Diff(defaults(), o); d != "" {
+		sections, problems := p.keys(o.Keys)
+		if len(problems) > 0 {
+			t.Errorf("%s: keys: %v", name, problems)
+		}
+		standard, _ := p.keys(nil)
+		for i, s := range sections {
+			for j, k := range s.Keys {
+				if d := cmp.Diff(standard[i].Keys[j].Keys(), k.Keys()); d != "" && o.Keys[k.ID] == nil {
+					t.Errorf("%s: %s (-want +got):\n%s", name, k.ID, d)
+				}
+			}
+		}
+		if name == "with the keys and limits" && len(o.Keys) < 60 {
+			t.Errorf("only %d keys are printed", len(o.Keys))
+		}
+		for _, r := range triage.All(nil) {
+			for _, l := range r.Limits {
+				if v, ok := o.Limits[r.ID+"."+l.Name]; name == "with the keys and limits" && (!ok || v != l.Default) {
+					t.Errorf("%s: %s.%s = %v, %v, want %v", name, r.ID, l.Name, v, ok, l.Default)
+				}
+			}
+		}
+		o.Keys, o.Colors, o.Columns, o.Limits = nil, nil, nil, nil
+		if d := cmp.Diff(defaults(), o, cmp.Comparer(func(a, b panes.Scope) bool { return a == b })); d != "" {
 			t.Errorf("%s (-want +got):\n%s", name, d)
 		}
 	}

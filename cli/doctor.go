@@ -3,11 +3,13 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,8 +19,18 @@ import (
 )
 
 // doctorWait bounds how long doctor waits for probes to attach. The budget of all of them is
-// 500 ms on a well host; an emulated one takes ten seconds.
-const doctorWait = 30 * time.Second
+// 500 ms on a well host; an emulated one takes most of a minute.
+const doctorWait = 100 * time.Second
+
+// doctorInterval leaves a slow host time to attach probes between two measurements.
+const doctorInterval = 500 * time.Millisecond
+
+// doctorLook is how long doctor counts events once all probes have settled, and doctorPatience how long it
+// looks for one that does not answer for the moment, as on a host that is out of breath.
+const (
+	doctorLook     = time.Second
+	doctorPatience = 10 * time.Second
+)
 
 // Fact is one thing about the host that decides what can be measured.
 type Fact struct {
@@ -41,6 +53,11 @@ type doctorProbe struct {
 	Hook   string           `json:"hook"`
 	Reason string           `json:"reason"`
 	Remedy string           `json:"remedy"`
+
+	EventsPerSecond float64 `json:"events_per_second"` // over the second that doctor looks
+	NsPerEvent      float64 `json:"ns_per_event"`      // as measured once elsewhere; 0: part of our own CPU time
+	CPUPercent      float64 `json:"cpu_percent"`       // of one CPU: the product of the two
+	Lost            uint64  `json:"lost"`
 }
 
 func (c *commands) doctor() *cobra.Command {
@@ -54,7 +71,7 @@ func (c *commands) doctor() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			o.Wide, o.Interval = true, minInterval
+			o.Wide, o.Interval = true, doctorInterval
 			d, err := c.diagnose(o)
 			if err != nil {
 				return err
@@ -80,17 +97,28 @@ func (c *commands) diagnose(o options) (diagnosis, error) {
 	if err != nil {
 		return d, err
 	}
+	defer c.tellCrashes(s)
 	ctx, cancel := context.WithTimeout(context.Background(), doctorWait)
 	defer cancel()
 	stop, got := endBySignal(cancel)
 	defer stop()
-	var probes []collectors.Probe
+	var first, last []collectors.Probe
+	var begun time.Time
+	var span time.Duration
 	err = s.Run(ctx, func() {
 		if ctx.Err() != nil {
 			return // closing probes are no diagnosis
 		}
-		if probes = s.Probes(); settled(probes) {
-			cancel()
+		last = s.Probes()
+		switch {
+		case !begun.IsZero():
+			span = time.Since(begun)
+			if span >= doctorLook && !slices.ContainsFunc(last, collectors.Probe.Silent) {
+				cancel()
+			}
+		case settled(last):
+			first, begun = last, time.Now()
+			time.AfterFunc(doctorPatience, cancel)
 		}
 	})
 	if sig := got(); sig != nil {
@@ -102,11 +130,27 @@ func (c *commands) diagnose(o options) (diagnosis, error) {
 	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		c.complain("%v", err)
 	}
-	for _, p := range probes {
-		d.Probes = append(d.Probes, doctorProbe{p.Name, p.State, p.Hook, p.Reason, p.Remedy})
-	}
+	d.Probes = counted(first, last, span)
 	d.Facts = c.parts.facts()
 	return d, nil
+}
+
+// counted are the probes with what they counted between two looks.
+func counted(first, last []collectors.Probe, span time.Duration) []doctorProbe {
+	before := make(map[string]uint64)
+	for _, p := range first {
+		before[p.Name] = p.Events
+	}
+	var out []doctorProbe
+	for _, p := range last {
+		d := doctorProbe{Name: p.Name, State: p.State, Hook: p.Hook, Reason: p.Reason, Remedy: p.Remedy, NsPerEvent: p.NsPerEvent, Lost: p.Lost}
+		if n := before[p.Name]; span > 0 && p.Events >= n { // else it was attached anew
+			d.EventsPerSecond = float64(p.Events-n) / span.Seconds()
+			d.CPUPercent = d.EventsPerSecond * d.NsPerEvent / 1e7
+		}
+		out = append(out, d)
+	}
+	return out
 }
 
 // settled says that no probe is still on its way.
@@ -143,9 +187,16 @@ func writeDiagnosis(w io.Writer, d diagnosis) error {
 	for _, p := range d.Probes {
 		wide = max(wide, len(p.Name))
 	}
-	fmt.Fprintf(&b, "%-*s  %-8s  %s\n", wide, "PROBE", "STATE", "HOOK")
+	fmt.Fprintf(&b, "%-*s  %-8s  %8s  %8s  %5s  %4s  %s\n", wide, "PROBE", "STATE", "EVENTS/S", "NS/EVENT", "CPU%", "LOST", "HOOK")
 	for _, p := range d.Probes {
-		fmt.Fprintf(&b, "%s\n", strings.TrimRight(fmt.Sprintf("%-*s  %-8s  %s", wide, safe(p.Name), p.State, safe(p.Hook)), " "))
+		rate, ns, cost := "-", "-", "-"
+		if p.EventsPerSecond > 0 || p.NsPerEvent > 0 {
+			rate = fmt.Sprintf("%.0f", p.EventsPerSecond)
+		}
+		if p.NsPerEvent > 0 {
+			ns, cost = fmt.Sprintf("%.0f", p.NsPerEvent), fmt.Sprintf("%.2f", p.CPUPercent)
+		}
+		fmt.Fprintf(&b, "%-*s  %-8s  %8s  %8s  %5s  %4d  %s\n", wide, safe(p.Name), p.State, rate, ns, cost, p.Lost, cmp.Or(safe(p.Hook), "-"))
 		why(p.Reason, p.Remedy)
 	}
 	wide = len("HOST")

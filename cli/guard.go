@@ -14,16 +14,19 @@ import (
 type guard struct {
 	tea.Model
 	crashed func(ending)
-	dead    *bool // a model that panicked is not called again
+	dead    *bool  // a model that panicked is not called again
+	began   func() // with Init
+	drawn   func() // with each view
 }
 
 func newGuard(m tea.Model, crashed func(ending)) guard {
-	return guard{Model: m, crashed: crashed, dead: new(bool)}
+	return guard{Model: m, crashed: crashed, dead: new(bool), began: func() {}, drawn: func() {}}
 }
 
 // Init calls the model's Init.
 func (g guard) Init() (cmd tea.Cmd) {
 	defer g.catch()
+	g.began()
 	return g.wrap(g.Model.Init())
 }
 
@@ -45,6 +48,7 @@ func (g guard) View() string {
 		return ""
 	}
 	defer g.catch()
+	g.drawn()
 	return g.Model.View()
 }
 

@@ -17,7 +17,7 @@ import (
 const (
 	// splitWait is how long the rest of a key may take. Bubble Tea takes the end of a read for the
 	// end of a key, so an arrow that arrives in two pieces would be an Esc and two letters.
-	splitWait = 25 * time.Millisecond
+	splitWait = 20 * time.Millisecond
 
 	// longestKey bounds the wait in bytes: beyond it nothing is a key.
 	longestKey = 64

@@ -6,9 +6,12 @@ import (
 	"fmt"
 	"os"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"bpf60/collectors"
 )
 
 // How long things may take at the end before they are left behind.
@@ -40,6 +43,18 @@ func byPanic(r any, stack []byte) ending {
 		message: fmt.Sprintf("bpf60: internal error: %v\n\n%s", r, stack),
 	}
 }
+
+// byCrashes tells of the panics of parts that the rest went on without; "" if there were none.
+func byCrashes(list []collectors.Crash) string {
+	var b strings.Builder
+	for _, x := range list {
+		fmt.Fprintf(&b, "bpf60: %s was stopped by a bug: %s\n\n%s", x.Name, collectors.Clean(collectors.RawString(x.Message)), x.Stack)
+	}
+	return b.String()
+}
+
+// tellCrashes says at the end of a run what of it a bug had stopped.
+func (c *commands) tellCrashes(s session) { fmt.Fprint(c.stderr, byCrashes(s.Crashes())) }
 
 // life ends the dashboard: for the first reason that comes up, by asking the program, and after
 // quitGrace without it, because a terminal that takes no output holds Bubble Tea's loop for ever.

@@ -15,7 +15,7 @@ import (
 // soon bounds an end that nothing holds up; forced one that waits for quitGrace first. Both leave
 // room for a busy machine.
 const (
-	soon   = 5 * time.Second
+	soon   = 30 * time.Second
 	forced = quitGrace + soon
 )
 

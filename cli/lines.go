@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -33,6 +34,7 @@ func (c *commands) lines(o options) error {
 	if err != nil {
 		return err
 	}
+	defer c.tellCrashes(s)
 	// A broken pipe is an error to see, not a signal to die of.
 	signal.Ignore(syscall.SIGPIPE)
 	ctx, cancel := context.WithCancel(context.Background())
@@ -46,7 +48,7 @@ func (c *commands) lines(o options) error {
 		if line == "" || writeErr != nil {
 			return
 		}
-		if _, writeErr = io.WriteString(c.stdout, line+"\n"); writeErr != nil {
+		if writeErr = writeUntil(ctx, c.stdout, line+"\n"); writeErr != nil {
 			cancel()
 		}
 	})
@@ -61,6 +63,22 @@ func (c *commands) lines(o options) error {
 		return nil
 	}
 	return err
+}
+
+// writeUntil writes s and waits for that, but not past the end of ctx: a reader that reads no more must not
+// keep us from ending. The write then ends with the process.
+func writeUntil(ctx context.Context, w io.Writer, s string) error {
+	written := make(chan error, 1) // room, if nobody waits any more
+	go func() {
+		_, err := io.WriteString(w, s)
+		written <- err
+	}()
+	select {
+	case err := <-written:
+		return err
+	case <-ctx.Done():
+		return nil
+	}
 }
 
 // endBySignal calls f at the first signal that asks us to end. The second one has its default
@@ -84,10 +102,10 @@ func endBySignal(f func()) (stop func(), got func() os.Signal) {
 		case <-done:
 		}
 	}()
-	stop = func() {
+	stop = sync.OnceFunc(func() {
 		signal.Stop(sigs)
 		close(done)
-	}
+	})
 	got = func() os.Signal {
 		select {
 		case s := <-first:

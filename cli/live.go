@@ -16,12 +16,9 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 	"github.com/charmbracelet/x/term"
 	"github.com/spf13/cobra"
-)
 
-// framesPerSecond is how often Bubble Tea looks for something to draw, and a key waits for that: at
-// 20 more than the 50 ms that it may take. Each is a wake-up of an idle process too, 0.01 to 0.02 %
-// of a CPU: 60 would cost more than all measuring.
-const framesPerSecond = 25
+	"bpf60/collectors"
+)
 
 // dashboard is the command without a name: the live screen, or plain lines where there is none.
 func (c *commands) dashboard(cmd *cobra.Command) error {
@@ -29,6 +26,11 @@ func (c *commands) dashboard(cmd *cobra.Command) error {
 	if err != nil {
 		return err
 	}
+	return c.show(o)
+}
+
+// show opens the screen, or prints lines where there is none.
+func (c *commands) show(o options) error {
 	name := c.env("TERM")
 	if !term.IsTerminal(c.stdout.Fd()) || name == "" || name == "dumb" {
 		return c.lines(o)
@@ -52,6 +54,9 @@ func (c *commands) live(o options) error {
 		return err
 	}
 	host, _ := os.Hostname() // without one snapshots are named after "host"
+	if o.Replay != nil {
+		host = collectors.Clean(o.Replay.Header().Host).String()
+	}
 	kept := newSnapshots(c.who, host, time.Now)
 	start := time.Now()
 	model := s.Model(screen{
@@ -62,6 +67,7 @@ func (c *commands) live(o options) error {
 		Keys:     o.Keys,
 		Clock:    func() time.Duration { return time.Since(start) },
 		Save:     kept.save,
+		Copy:     tty.out.clipboard(c.env),
 		Warnings: o.Warnings,
 	})
 
@@ -74,7 +80,10 @@ func (c *commands) live(o options) error {
 	if o.Mouse {
 		opts = append(opts, tea.WithMouseCellMotion())
 	}
-	p := tea.NewProgram(newGuard(model, l.end), opts...)
+	idle, guarded := &looks{}, newGuard(model, l.end)
+	defer idle.end()
+	guarded.began, guarded.drawn = func() { idle.of(d.program) }, idle.drawn
+	p := tea.NewProgram(guarded, opts...)
 	d.program = p
 	l.ask = p.Quit
 	l.force = func(e ending) {
@@ -111,7 +120,7 @@ func (c *commands) live(o options) error {
 	} else if sourceErr != nil && !errors.Is(sourceErr, context.Canceled) && e.message == "" {
 		fmt.Fprintf(&last, "bpf60: %v\n", sourceErr)
 	}
-	last.WriteString(e.message)
+	last.WriteString(byCrashes(s.Crashes()) + e.message)
 	// The terminal is back, but it may still take nothing.
 	if !writeWithin(c.stderr, last.String(), quitGrace) {
 		tty.force(last.String())

@@ -17,6 +17,7 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 
 	"bpf60/collectors"
+	"bpf60/keymap"
 )
 
 // sceneVariable makes the test binary the program: the same commands over a fake session. Its
@@ -29,6 +30,9 @@ const binariesVariable = "BPF60_TEST_BINARIES"
 func TestMain(m *testing.M) {
 	if os.Getenv(settleVariable) != "" {
 		settleMain()
+	}
+	if what := os.Getenv(memoryVariable); what != "" {
+		memoryMain(what)
 	}
 	if scene := os.Getenv(sceneVariable); scene != "" {
 		os.Exit(run(&world{
@@ -54,22 +58,16 @@ type fakeNews struct{}
 
 func fakeParts(scene []string) parts {
 	return parts{
-		open: func(o options) (session, error) { return newFakeSession(o, scene), nil },
-		news: fakeNews{},
+		open:    func(o options) (session, error) { return newFakeSession(o, scene), nil },
+		profile: func(o *options) (profiler, error) { return newFakeProfiler(o, scene) },
+		news:    fakeNews{},
 		facts: func() []Fact {
 			return []Fact{{Name: "kernel BTF", Value: "absent", Remedy: "boot a kernel with CONFIG_DEBUG_INFO_BTF"}}
 		},
-		keys: func(rebound map[string][]string) (string, string, []error) {
-			table := "q quit\n"
-			var problems []error
-			for id, list := range rebound {
-				if id != "quit" {
-					problems = append(problems, fmt.Errorf("unknown id %q", id))
-					continue
-				}
-				table = strings.Join(list, " ") + " quit\n"
-			}
-			return table, "| " + table + " |\n", problems
+		keys: func(rebound map[string][]string) ([]keymap.Section, []error) {
+			global := []keymap.Key{keymap.New("quit", "q", "quit", "q"), keymap.New("cpu.draw", "v", "draw", "v")}
+			m, problems := keymap.Rebind(rebound, global)
+			return []keymap.Section{{Title: "everywhere", Keys: m.Apply(global)}}, problems
 		},
 		panes:  []string{"overview", "cpu"},
 		probes: []string{"runqlat", "cpudist"},
@@ -135,6 +133,13 @@ func (s *fakeSession) Probes() []collectors.Probe {
 		{Name: "runqlat", State: state, Hook: "tp_btf sched_switch"},
 		{Name: "cpudist", State: collectors.Off, Reason: "needs CAP_BPF\x1b[31m", Remedy: "run as root"},
 	}
+}
+
+func (s *fakeSession) Crashes() []collectors.Crash {
+	if !s.scene["crashed"] {
+		return nil
+	}
+	return []collectors.Crash{{Name: "disk", Message: "boom\x1b[31m", Stack: []byte("goroutine 7 [running]:\n")}}
 }
 
 func (s *fakeSession) Report(w io.Writer, r reportRequest) error {
@@ -209,8 +214,9 @@ func (m *fakeModel) key(k string) tea.Cmd {
 	case "L":
 		select {} // a loop that never comes back
 	case "S":
+		write := m.sc.Save()
 		return func() tea.Msg {
-			path, err := m.sc.Save([]byte("snapshot\n"))
+			path, err := write([]byte("snapshot\n"), []byte("{}\n"), nil)
 			if err != nil {
 				return fakeStatus(err.Error())
 			}

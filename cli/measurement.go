@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"cmp"
 	"context"
 	"io"
 	"slices"
@@ -24,73 +25,133 @@ import (
 type measurement struct {
 	o       options
 	kernel  *bpf.Kernel
-	runner  *collectors.Runner
+	source  collectors.Source
+	want    func(holder string, wants []collectors.Want) // nil in a replay
+	pace    func(interval time.Duration)                 // nil in a replay
+	crashes func() []collectors.Crash                    // of collectors; nil in a replay
 	history *triage.History
 	engine  *triage.Engine
 	rules   int
-	settled bool // every probe has been tried, and the kernel's types were let go
+	began   time.Time     // when the first snapshot was taken, by the wall clock
+	from    time.Duration // and by the run's
+	settled bool          // every probe has been tried, and the kernel's types were let go
+}
+
+// replayBudget is what the history of a replay holds: some hours.
+const replayBudget = 512 << 20
+
+// newReplay is the session over a recording.
+func newReplay(o options) *measurement {
+	if took := o.Replay.Header().Interval; took > 0 {
+		o.Interval = took
+	}
+	m := &measurement{o: o, source: o.Replay, history: triage.NewHistory(replayBudget), settled: true}
+	rules := triage.All(o.Limits)
+	m.rules = len(rules)
+	m.engine = triage.NewEngine(rules, m.history, func(string, []collectors.Want) {})
+	return m
 }
 
 func newMeasurement(o options) *measurement {
+	if o.Replay != nil {
+		return newReplay(o)
+	}
 	m := &measurement{o: o, kernel: bpf.Inspect(), history: &triage.History{}}
 	if !o.BPF {
 		m.kernel.Refuse("--no-bpf")
 	}
 	off, on := map[string]bool{}, []collectors.Want{}
 	for _, p := range o.Probes {
-		name := p[1:]
-		off[name] = strings.HasPrefix(p, "-")
-		if name == "runqlat-cause" && !off[name] {
-			on = append(on, collectors.Want{ID: collectors.WakeID})
-		}
+		off[p[1:]] = strings.HasPrefix(p, "-") // the last one counts
 	}
 	every := collectors.All(m.kernel, collectors.NewFS(""), off)
 	for _, c := range every {
-		if meta := c.Meta(); o.Wide && meta.OnDemand {
+		if meta := c.Meta(); meta.OnDemand && (o.Wide || asked(c.Probes(), off)) {
 			on = append(on, collectors.Want{ID: meta.ID})
 		}
 	}
 	for _, p := range panes.All() { // nobody looks while a report measures
 		if slices.Contains(o.Hold, string(p.Info().ID)) {
-			on = append(on, p.Wants(panes.Scope{})...)
+			on = append(on, p.Wants(o.Scope)...)
 		}
 	}
-	m.runner = collectors.NewRunner(collectors.RunnerConfig{Interval: o.Interval, Collectors: every})
-	m.runner.Want("options", on)
-	rules := triage.All()
+	runner := collectors.NewRunner(collectors.RunnerConfig{Interval: o.Interval, Collectors: every, Missed: m.kernel.Missed, Off: collectors.SwitchedOff(every, off)})
+	runner.Want("options", on)
+	m.source, m.want, m.pace, m.crashes = runner, runner.Want, runner.SetInterval, runner.Crashes
+	rules := triage.All(o.Limits)
 	m.rules = len(rules)
-	m.engine = triage.NewEngine(rules, m.history, m.runner.Want)
+	m.engine = triage.NewEngine(rules, m.history, m.want)
 	return m
 }
 
+// asked says that one of the probes was switched on by name: then it does not wait for somebody to look.
+func asked(probes []collectors.Probe, off map[string]bool) bool {
+	return slices.ContainsFunc(probes, func(p collectors.Probe) bool {
+		isOff, named := off[p.Name]
+		return named && !isOff
+	})
+}
+
 func (m *measurement) Run(ctx context.Context, emit func()) error {
-	defer settle()()
-	return m.runner.Run(ctx, func(s *collectors.Snapshot) {
+	limit := func() {} // a replay keeps what is in the file, on whatever host
+	if m.o.Replay == nil {
+		defer settle()()
+		memory := newMemory()
+		defer memory.Close()
+		limit = func() { m.history.Limit(memory.tune(m.history.Held())) }
+	}
+	return m.source.Run(ctx, func(s *collectors.Snapshot) {
 		m.engine.Tick(s)
+		if m.began.IsZero() {
+			m.began, m.from = s.Taken, s.At
+		}
+		if m.o.Each != nil {
+			m.o.Each(s)
+		}
 		if !m.settled && settled(m.Probes()) {
 			m.settled = true
 			m.kernel.Release()
 		}
+		limit()
 		emit()
 	})
 }
 
 func (m *measurement) Model(s screen) tea.Model {
-	own := make([][]keymap.Key, 0)
-	all := panes.All()
-	for _, p := range all {
-		own = append(own, p.Keys())
-	}
-	keys, _ := keymap.Rebind(s.Keys, panes.GlobalKeys(all), own...) // the problems are among the warnings
+	all := panes.Arrange(panes.All(), m.o.Panes)
+	_, sets := panes.AllKeys(all)
+	keys, _ := keymap.Rebind(s.Keys, panes.GlobalKeys(all), sets...) // the problems are among the warnings
 	glyphs := theme.ASCII
 	if s.UTF8 {
 		glyphs = theme.Blocks
 	}
+	clock, recorded := s.Clock, ""
+	if r := m.o.Replay; r != nil { // time is the recording's
+		clock, recorded = nil, cmp.Or(collectors.Clean(r.Header().Host).String(), "a recording") // of no name is not live
+	}
+	themed := func(name string) theme.Theme { return theme.New(name, s.Profile).With(m.o.Colors, s.Profile) }
 	return panes.New(panes.Config{
-		Panes: all, History: m.history, Want: m.runner.Want, Save: s.Save, Clock: s.Clock,
-		Theme: theme.New(s.Theme, s.Profile), Glyphs: glyphs, Keys: keys,
+		Panes: all, Tabs: m.o.Panes, Columns: m.o.Columns, Themes: themed, Interval: m.interval(), History: m.history, Want: m.want, Save: s.Save, Clock: clock, Recorded: recorded,
+		Scope: m.o.Scope, Copy: s.Copy, Uptime: s.Clock,
+		Theme: themed(s.Theme), Glyphs: glyphs, Keys: keys,
 		Version: s.Version, Rules: m.rules,
 	})
+}
+
+// interval changes the time between two measurements, given as text; nil in a replay, which has its
+// own.
+func (m *measurement) interval() func(text string) error {
+	if m.pace == nil {
+		return nil
+	}
+	return func(text string) error {
+		var o options
+		if err := o.set("interval", text, &parts{}); err != nil {
+			return err
+		}
+		m.pace(o.Interval)
+		return nil
+	}
 }
 
 func (m *measurement) Line() string {
@@ -104,7 +165,7 @@ func (m *measurement) frame() panes.Frame {
 		return panes.Frame{Rules: m.rules}
 	}
 	return panes.Frame{
-		Now: now, Past: m.history.Since(-1), At: now.Taken, Rules: m.rules,
+		Now: now, Past: m.history.Since(-1), At: now.Taken, Rules: m.rules, Scope: m.o.Scope,
 	}
 }
 
@@ -116,19 +177,43 @@ func (m *measurement) Probes() []collectors.Probe {
 	return now.ProbeRows()
 }
 
+// Crashes implements session.
+func (m *measurement) Crashes() []collectors.Crash {
+	all := m.engine.Crashes()
+	if m.crashes != nil {
+		all = append(m.crashes(), all...)
+	}
+	return all
+}
+
+// window is when measuring began, in the time of the host that measured, and how long it took: from the first snapshot to the last,
+// so that a recording tells what its run told.
+func (m *measurement) window() (started time.Time, took time.Duration) {
+	last, ok := m.history.Last()
+	if !ok {
+		return time.Now(), 0
+	}
+	return m.began, last.At - m.from
+}
+
 func (m *measurement) Report(w io.Writer, r reportRequest) error {
 	f := m.frame()
-	f.Span = r.Ended.Sub(r.Started) + time.Second // the whole run
+	started, took := m.window()
+	f.Span, f.Still = took+time.Second, true // the whole run, which is over
 	all := panes.All()
 	if len(r.Panes) > 0 {
 		all = slices.DeleteFunc(all, func(p panes.Pane) bool { return !slices.Contains(r.Panes, string(p.Info().ID)) })
 	}
 	report := panes.Report{
-		Frame: f, Panes: all, Version: r.Version, Started: r.Started,
-		Duration: r.Ended.Sub(r.Started), Interval: m.o.Interval, Brief: r.Brief,
+		Frame: f, Panes: all, Version: r.Version, Started: started,
+		Duration: took, Interval: m.o.Interval, Brief: r.Brief,
 	}
-	if r.Format == "json" {
+	report.Healthy, report.Unchecked = panes.Checked(f.Now)
+	switch r.Format {
+	case "json":
 		return panes.JSON(w, report)
+	case "html":
+		return panes.HTML(w, report)
 	}
 	return panes.Text(w, report)
 }

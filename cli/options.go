@@ -11,6 +11,10 @@ import (
 
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
+
+	"bpf60/collectors"
+	"bpf60/panes"
+	"bpf60/triage"
 )
 
 // Bounds of the interval. Below the lower one the dashboard would measure mostly itself.
@@ -29,10 +33,20 @@ type options struct {
 	ASCII    bool
 	Mouse    bool
 	Keys     map[string][]string
+	Panes    []string                 // that have a tab, in their order; nil: those with a digit
+	Colors   map[string]string        // how styles of the theme look, by their name
+	Columns  map[string]panes.Columns // by table
+	Limits   triage.Limits            // that findings are judged by, where they are not the defaults
+	PID      int32                    // what all panes are about from the start: a process,
+	Cgroup   string                   // or a cgroup by its path; 0 and "": the whole host
+	Scope    panes.Scope              // the same, when it has been looked for
 
 	Wide     bool     // start the probes that wait for somebody to look, too
 	Hold     []string // panes whose probes are held from the start: those of a report
 	Warnings []string // of the configuration, one line each
+
+	Each   func(*collectors.Snapshot) // gets every snapshot, for a recording; nil: nobody does
+	Replay *collectors.Replay         // what is shown instead of this host; nil: this host
 }
 
 func defaults() options {
@@ -42,7 +56,7 @@ func defaults() options {
 // colors are the values of --color.
 func colors() []string { return []string{"auto", "always", "never", "16", "256", "true"} }
 
-// flags are the common flags as they were given.
+// flags are the common flags as they were given; a command has those that mean something to it.
 type flags struct {
 	interval time.Duration
 	noBPF    bool
@@ -52,19 +66,72 @@ type flags struct {
 	color    string
 	ascii    bool
 	noMouse  bool
+	pid      int32
+	cgroup   string
 }
 
-func (f *flags) common(set *pflag.FlagSet, themes []string) {
+// measuring are the common flags that mean something to a command that measures and prints.
+func measuring() []string {
+	return []string{"interval", "no-bpf", "probes", "pid", "cgroup", "config", "ascii"}
+}
+
+// meaningful are the common flags that mean something to a command. A recording has an interval and
+// probes of its own; what prints text has no colours.
+func meaningful(command string) []string {
+	switch command {
+	case "bpf60":
+		return append(measuring(), "theme", "color", "no-mouse")
+	case "replay":
+		return []string{"pid", "cgroup", "config", "theme", "color", "ascii", "no-mouse"}
+	case "profile":
+		return []string{"pid", "cgroup", "config", "ascii"}
+	case "doctor":
+		return []string{"no-bpf", "probes", "config"}
+	case "keys":
+		return []string{"config"}
+	case "config", "completion", "version":
+		return nil
+	}
+	return measuring()
+}
+
+// common adds the common flags that are named, in the order that help lists them.
+func (f *flags) common(set *pflag.FlagSet, themes, names []string) {
 	d := defaults()
 	set.SortFlags = false
-	set.DurationVar(&f.interval, "interval", d.Interval, "`TIME` between two measurements")
-	set.BoolVar(&f.noBPF, "no-bpf", false, "use /proc alone")
-	set.StringSliceVar(&f.probes, "probes", nil, "`LIST` of probes to switch on and off: +name,-name")
-	set.StringVar(&f.file, "config", "", "read this configuration `FILE` instead of your own")
-	set.StringVar(&f.theme, "theme", d.Theme, "`NAME` of the colours: "+strings.Join(themes, ", "))
-	set.StringVar(&f.color, "color", d.Color, "`WHEN` to colour: "+strings.Join(colors(), ", "))
-	set.BoolVar(&f.ascii, "ascii", false, "draw with ASCII characters only")
-	set.BoolVar(&f.noMouse, "no-mouse", false, "leave the mouse to the terminal")
+	for _, x := range []struct {
+		name string
+		add  func(name string)
+	}{
+		{"interval", func(n string) {
+			set.DurationVar(&f.interval, n, d.Interval, "`TIME` between two measurements")
+		}},
+		{"no-bpf", func(n string) { set.BoolVar(&f.noBPF, n, false, "use /proc alone") }},
+		{"probes", func(n string) {
+			set.StringSliceVar(&f.probes, n, nil, "`LIST` of probes to switch on and off: +name,-name")
+		}},
+		{"pid", func(n string) {
+			set.Int32Var(&f.pid, n, 0, "show what process `N` does: every pane is about it")
+		}},
+		{"cgroup", func(n string) {
+			set.StringVar(&f.cgroup, n, "", "show what the cgroup at `PATH` does: every pane is about it")
+		}},
+		{"config", func(n string) {
+			set.StringVar(&f.file, n, "", "read this configuration `FILE` instead of your own")
+		}},
+		{"theme", func(n string) {
+			set.StringVar(&f.theme, n, d.Theme, "`NAME` of the colours: "+strings.Join(themes, ", "))
+		}},
+		{"color", func(n string) {
+			set.StringVar(&f.color, n, d.Color, "`WHEN` to colour: "+strings.Join(colors(), ", "))
+		}},
+		{"ascii", func(n string) { set.BoolVar(&f.ascii, n, false, "draw with ASCII characters only") }},
+		{"no-mouse", func(n string) { set.BoolVar(&f.noMouse, n, false, "leave the mouse to the terminal") }},
+	} {
+		if slices.Contains(names, x.name) {
+			x.add(x.name)
+		}
+	}
 }
 
 // options resolves flags over BPF60_* variables over the user's file over the system's. Problems
@@ -99,6 +166,12 @@ func (c *commands) options(cmd *cobra.Command) (options, error) {
 			return o, err
 		}
 	}
+	if o.PID, o.Cgroup = f.pid, f.cgroup; given("pid") && o.PID <= 0 {
+		return o, usagef("--pid: %d is no process: `pgrep -a NAME` finds numbers", o.PID)
+	}
+	if given("pid") && given("cgroup") {
+		return o, usagef("--pid and --cgroup: use one of them, every pane is about one thing")
+	}
 	if given("ascii") {
 		o.ASCII = f.ascii
 	}
@@ -112,7 +185,9 @@ func (c *commands) options(cmd *cobra.Command) (options, error) {
 }
 
 // scalars are the keys that a BPF60_* variable can set.
-func scalars() []string { return []string{"interval", "theme", "color", "ascii", "mouse", "probes"} }
+func scalars() []string {
+	return []string{"interval", "theme", "color", "ascii", "mouse", "probes", "panes"}
+}
 
 func (o *options) environment(env func(string) string, p *parts) error {
 	for _, key := range scalars() {
@@ -163,6 +238,14 @@ func (o *options) set(key, value string, p *parts) error {
 			return err
 		}
 		o.Probes = list
+	case "panes":
+		list := strings.Split(value, ",")
+		for _, id := range list {
+			if err := oneOf("pane", id, p.panes); err != nil {
+				return err
+			}
+		}
+		o.Panes = list
 	default:
 		return fmt.Errorf("unknown key %q: use %s", key, strings.Join(scalars(), ", "))
 	}

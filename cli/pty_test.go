@@ -21,7 +21,7 @@ import (
 )
 
 // patience is how long a test waits for what must happen. Only failing tests wait that long.
-const patience = 10 * time.Second
+const patience = time.Minute
 
 // player is a program on a pseudo terminal whose other end the test holds.
 type player struct {
@@ -218,26 +218,31 @@ func (p *player) stall() {
 	p.mu.Lock()
 	p.paused = true
 	p.mu.Unlock()
-	stuff(p.t, p.tty, func() bool {
+	stuff(p.t, p.master, p.tty, func() bool {
 		p.mu.Lock()
 		defer p.mu.Unlock()
 		return p.parked
 	})
 }
 
-// stuff fills a terminal's buffer until the kernel takes nothing more and stopped is true.
-func stuff(t *testing.T, tty *os.File, stopped func() bool) {
+// stuff fills a terminal's buffers until the kernel takes nothing more and stopped is true. What was written
+// lies in one buffer until the kernel moves it to another, in its own time, and then the first has room
+// again: both must be full.
+func stuff(t *testing.T, master, tty *os.File, stopped func() bool) {
 	t.Helper()
 	fd, err := reopen(tty)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer unix.Close(fd)
-	// The kernel moves what was written on in the background and then has room again for a while,
-	// and it takes small writes when it refuses large ones.
+	// Room comes a moment after what was in it has moved; and small writes are taken when large ones are
+	// refused.
 	const enough = 20
 	fill, refused := make([]byte, 4096), 0
 	until(t, "the stall", func() bool {
+		if !stopped() || arrivedAt(t, master) < readBuffer {
+			refused = 0
+		}
 		refused++
 		for _, size := range []int{len(fill), 1} {
 			for {
@@ -247,8 +252,26 @@ func stuff(t *testing.T, tty *os.File, stopped func() bool) {
 				refused = 0
 			}
 		}
-		return refused >= enough && stopped()
+		return refused > enough
 	})
+}
+
+// readBuffer is what the kernel keeps for a reader of a terminal: N_TTY_BUF_SIZE less one.
+const readBuffer = 4095
+
+// arrivedAt is how many bytes wait to be read.
+func arrivedAt(t *testing.T, master *os.File) (n int) {
+	t.Helper()
+	raw, err := master.SyscallConn()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var asked error
+	err = raw.Control(func(fd uintptr) { n, asked = unix.IoctlGetInt(int(fd), unix.TIOCINQ) })
+	if err := errors.Join(err, asked); err != nil {
+		t.Fatalf("asking how much there is to read: %v", err)
+	}
+	return n
 }
 
 // exit waits for the end and returns the code, 128+n if a signal killed it.

@@ -11,18 +11,22 @@ import (
 	"github.com/charmbracelet/colorprofile"
 
 	"bpf60/collectors"
+	"bpf60/keymap"
+	"bpf60/panes"
 )
 
 // parts are the constructors and names that the commands are put together from. They are values,
 // not imports, so that tests run the same commands over a source of their own.
 type parts struct {
-	open   func(o options) (session, error) // makes a session; nothing is read or attached before Run
-	news   tea.Msg                          // tells the screen that history has grown
-	facts  func() []Fact                    // what doctor says of the host
-	keys   func(rebound map[string][]string) (text, markdown string, problems []error)
-	panes  []string // ids of the panes there are
-	probes []string // names that --probes takes
-	themes []string
+	open    func(o options) (session, error)   // makes a session; nothing is read or attached before Run
+	news    tea.Msg                            // tells the screen that history has grown
+	facts   func() []Fact                      // what doctor says of the host
+	profile func(o *options) (profiler, error) // makes a profiler, and sets the scope that the options name
+	keys    func(rebound map[string][]string) (sections []keymap.Section, problems []error)
+	panes   []string // ids of the panes there are
+	dear    []string // of those, the panes that a report holds only when they are named
+	probes  []string // names that --probes takes
+	themes  []string
 }
 
 // session is one run of the measuring half: source, findings and history, and what is made of
@@ -41,31 +45,44 @@ type session interface {
 	// Probes is the newest state of every probe.
 	Probes() []collectors.Probe
 
+	// Crashes are the panics of collectors and rules so far, which ended those alone.
+	Crashes() []collectors.Crash
+
 	// Report writes what was measured so far.
 	Report(w io.Writer, r reportRequest) error
 }
 
 // screen is what the dashboard is told of its surroundings.
 type screen struct {
-	Version  string
-	Theme    string
-	Profile  colorprofile.Profile
-	UTF8     bool                // block and line characters may be used
-	Keys     map[string][]string // rebound keys by id
-	Clock    func() time.Duration
-	Save     func(body []byte) (path string, err error) // writes a snapshot; may block, so call it from a Cmd
-	Warnings []string                                   // of the configuration, for the status line
+	Version string
+	Theme   string
+	Profile colorprofile.Profile
+	UTF8    bool                // block and line characters may be used
+	Keys    map[string][]string // rebound keys by id
+	Clock   func() time.Duration
+
+	// Save notes a snapshot and returns what writes it.
+	Save func() panes.Writer
+
+	Copy     func(text collectors.Safe) error // puts a text on the clipboard; may block, so it is called from a Cmd
+	Warnings []string                         // of the configuration, for the status line
 }
 
 // reportRequest says which report is wanted.
 type reportRequest struct {
-	Format  string   // "text" or "json"
+	Format  string   // one of formats()
 	Brief   bool     // only the part for a ticket
 	Panes   []string // empty means all
 	Version string
-	Started time.Time // wall clock
-	Ended   time.Time // wall clock
 }
 
 // formats are the formats of a report.
-func formats() []string { return []string{"text", "json"} }
+func formats() []string { return []string{"text", "json", "html"} }
+
+// formatsOf are the formats that a command writes.
+func formatsOf(command string) []string {
+	if command == "profile" {
+		return profileFormats()
+	}
+	return formats()
+}

@@ -6,7 +6,7 @@ import (
 	"os"
 	"os/signal"
 	"runtime"
-	"runtime/debug"
+	"slices"
 	"strconv"
 	"sync"
 	"time"
@@ -27,8 +27,6 @@ const (
 	// good: a tool that looks at a sick host must not be what makes it sick. The kernel counts by
 	// thread, so a goroutine that runs away may change threads a few times first.
 	leash = 200 * time.Millisecond
-	// gcPercent trades a few GCs a minute for half the memory: a moment's garbage is small.
-	gcPercent = 50
 	// processors is how many threads run Go at a time. We sleep for most of the time; more only
 	// look for work in vain, 256 of them on a large host.
 	processors = 2
@@ -37,13 +35,8 @@ const (
 // settle makes this process one that still answers on a sick host: ahead of others for the CPU, and
 // resident. What is not allowed is done without. The caller calls stop when it is done.
 func settle() (stop func()) {
-	debug.SetGCPercent(gcPercent)
 	runtime.GOMAXPROCS(min(processors, runtime.GOMAXPROCS(0)))
-	// Pages stay once they are touched. Without the capability the limit on locked memory would
-	// apply to every later allocation, so a refusal must leave things as they are: root only.
-	if unix.Geteuid() == 0 {
-		_ = unix.Mlockall(unix.MCL_CURRENT | unix.MCL_FUTURE | unix.MCL_ONFAULT)
-	}
+	lockMemory()
 	normal := &unix.SchedAttr{Policy: unix.SCHED_NORMAL, Nice: ownNice}
 	if !schedule(normal) {
 		return func() {}
@@ -78,19 +71,28 @@ func realTime(normal *unix.SchedAttr) (stop func()) {
 	return func() {
 		close(done)
 		watch.Wait()
+		schedule(normal) // nobody holds the leash any more
 		free()
 	}
 }
 
 // schedule gives every thread of ours a policy; false if that is refused. A thread hands its own on
 // to those that it starts, so it looks again until a pass finds none that was started meanwhile by
-// one that had not been reached.
+// one that had not been reached. Its own thread comes last: were it a normal one before the others, it would
+// wait among all normal tasks while they run ahead of them.
 func schedule(attr *unix.SchedAttr) bool {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	self := strconv.Itoa(unix.Gettid())
 	const passes = 10
 	for range passes {
 		tasks, err := os.ReadDir("/proc/self/task")
 		if err != nil {
 			return false
+		}
+		if i := slices.IndexFunc(tasks, func(t os.DirEntry) bool { return t.Name() == self }); i >= 0 {
+			own := tasks[i]
+			tasks = append(slices.Delete(tasks, i, i+1), own)
 		}
 		changed := false
 		for _, t := range tasks {

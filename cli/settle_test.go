@@ -21,8 +21,13 @@ const settleVariable = "BPF60_TEST_SETTLE"
 func settleMain() {
 	runtime.LockOSThread() // the kernel counts by thread
 	stop := settle()
+	if os.Getenv(settleVariable) == "stop" {
+		stop()
+		fmt.Println(policies())
+		os.Exit(0)
+	}
 	before := policies()
-	for begun := time.Now(); strings.Contains(policies(), before) && time.Since(begun) < 10*time.Second; { // until the last thread
+	for begun := time.Now(); strings.Contains(policies(), before) && time.Since(begun) < time.Minute; { // until the last thread
 		for spin := time.Now(); time.Since(spin) < 10*time.Millisecond; { // no call that sleeps
 		}
 	}
@@ -72,17 +77,33 @@ func TestSettleOnALeash(t *testing.T) {
 		}
 		t.Skipf("needs CAP_SYS_NICE: %v", err)
 	}
+	if got, want := settledAs(t, "run on"), "RR1 normal-5"; got != want {
+		t.Errorf("scheduled as %q, want %q", got, want)
+	}
+}
+
+// What follows the measuring has no leash: a long report is made as a normal process.
+func TestSettleStops(t *testing.T) {
+	if err := unix.SchedSetAttr(0, &unix.SchedAttr{Policy: unix.SCHED_NORMAL, Nice: -1}, 0); err != nil {
+		t.Skipf("needs CAP_SYS_NICE: %v", err)
+	}
+	if got, want := settledAs(t, "stop"), "normal-5"; got != want {
+		t.Errorf("scheduled as %q after the end, want %q", got, want)
+	}
+}
+
+// settledAs is what a process that settles says of its scheduling.
+func settledAs(t *testing.T, what string) string {
+	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	cmd := exec.Command(self)
-	cmd.Env = append(os.Environ(), settleVariable+"=1")
+	cmd.Env = append(os.Environ(), settleVariable+"="+what)
 	out, err := cmd.CombinedOutput()
 	if err != nil {
 		t.Fatalf("settling: %v: %s", err, out)
 	}
-	if got, want := strings.TrimSpace(string(out)), "RR1 normal-5"; got != want {
-		t.Errorf("scheduled as %q, want %q", got, want)
-	}
+	return strings.TrimSpace(string(out))
 }

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"bpf60/panes"
 )
 
 // snapshots writes what the key S keeps, and remembers what did not get onto the disk.
@@ -19,7 +21,7 @@ type snapshots struct {
 	now   func() time.Time
 
 	mu      sync.Mutex
-	pending map[int]string // name without suffix, by serial number
+	pending map[int]pending // by serial number
 	serial  int
 	failed  []string
 	idle    chan struct{} // closed while nothing is pending; nil while something is
@@ -30,23 +32,43 @@ func newSnapshots(who identity, host string, now func() time.Time) *snapshots {
 		write:   func(path string, body []byte) error { return writeNew(who, path, body) },
 		host:    host,
 		now:     now,
-		pending: make(map[int]string),
+		pending: make(map[int]pending),
 	}
 }
 
-// save writes body to bpf60-HOST-TIME.txt in the current directory, with a number behind it if
-// that exists. It blocks as long as the disk does.
-func (s *snapshots) save(body []byte) (path string, err error) {
+// mostPending is how many snapshots may wait for a disk that does not answer.
+const mostPending = 4
+
+// save notes a snapshot at once, so that its loss is told however the run ends, and returns what writes it:
+// text to bpf60-HOST-TIME.txt in the current directory, with a number behind it if that exists, and data
+// beside it as .json. That blocks as long as the disk does.
+func (s *snapshots) save() panes.Writer {
 	base := fmt.Sprintf("bpf60-%s-%s", fileWord(s.host), s.now().Format("20060102-150405"))
-	id := s.begin(base)
-	defer func() { s.end(id, err) }()
-	const tries = 100 // that many snapshots within one second
-	for n := 1; n <= tries; n++ {
-		path = base + ".txt"
-		if n > 1 {
-			path = fmt.Sprintf("%s-%d.txt", base, n)
+	id, ok := s.begin(base)
+	if !ok {
+		return func(_, _ []byte, _ error) (string, error) {
+			return "", fmt.Errorf("writing %s.txt: %d snapshots are on their way already: wait for one, or look why the disk hangs", base, mostPending)
 		}
-		err = s.write(path, body)
+	}
+	return func(text, data []byte, failed error) (path string, err error) {
+		defer func() { s.end(id, err) }()
+		if failed != nil {
+			return "", failed
+		}
+		s.writing(id)
+		return s.files(base, text, data)
+	}
+}
+
+// files writes the two files of a snapshot.
+func (s *snapshots) files(base string, text, data []byte) (path string, err error) {
+	const tries = 100 // that many snapshots within one second
+	name := base
+	for n := 1; n <= tries; n++ {
+		if n > 1 {
+			name = fmt.Sprintf("%s-%d", base, n)
+		}
+		err = s.write(name+".txt", text)
 		if !errors.Is(err, unix.EEXIST) {
 			break
 		}
@@ -54,18 +76,37 @@ func (s *snapshots) save(body []byte) (path string, err error) {
 	if err != nil {
 		return "", err
 	}
-	return path, nil
+	if err := s.write(name+".json", data); err != nil {
+		return "", fmt.Errorf("saved %s.txt alone: %w", name, err)
+	}
+	return name + ".txt", nil
 }
 
-func (s *snapshots) begin(name string) (id int) {
+// pending is a snapshot that is not on the disk.
+type pending struct {
+	name string // without suffix
+	made bool   // and being written
+}
+
+// begin notes a snapshot that is on its way; false if too many are.
+func (s *snapshots) begin(name string) (id int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if len(s.pending) == 0 {
+	switch len(s.pending) {
+	case 0:
 		s.idle = make(chan struct{})
+	case mostPending:
+		return 0, false
 	}
 	s.serial++
-	s.pending[s.serial] = name
-	return s.serial
+	s.pending[s.serial] = pending{name: name}
+	return s.serial, true
+}
+
+func (s *snapshots) writing(id int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.pending[id] = pending{s.pending[id].name, true}
 }
 
 func (s *snapshots) end(id int, err error) {
@@ -97,8 +138,12 @@ func (s *snapshots) unwritten(d time.Duration) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	out := append([]string(nil), s.failed...)
-	for _, name := range s.pending {
-		out = append(out, fmt.Sprintf("writing %s.txt: the disk has not answered: the snapshot is lost", name))
+	for _, p := range s.pending {
+		why := "the disk has not answered"
+		if !p.made {
+			why = "bpf60 ended before it was made"
+		}
+		out = append(out, fmt.Sprintf("writing %s.txt: %s: the snapshot is lost", p.name, why))
 	}
 	return out
 }

@@ -14,14 +14,14 @@ import (
 )
 
 // pair is a pseudo terminal and a function that reads what arrived at its other end.
-func pair(t *testing.T) (tty *os.File, arrived func() string) {
+func pair(t *testing.T) (master, tty *os.File, arrived func() string) {
 	t.Helper()
-	master, tty := openPty(t)
+	master, tty = openPty(t)
 	if _, err := term.MakeRaw(tty.Fd()); err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { master.Close(); tty.Close() })
-	return tty, func() string {
+	return master, tty, func() string {
 		t.Helper()
 		if err := master.SetReadDeadline(time.Now().Add(patience)); err != nil {
 			t.Fatal(err)
@@ -51,7 +51,7 @@ func TestOutputMarksFrames(t *testing.T) {
 		"console": {"linux", large, large},
 	} {
 		t.Run(name, func(t *testing.T) {
-			tty, arrived := pair(t)
+			_, tty, arrived := pair(t)
 			o := newOutput(tty, tt.term)
 			defer o.close()
 			if o.async == nil {
@@ -72,7 +72,7 @@ func TestOutputMarksFrames(t *testing.T) {
 
 // A write to a terminal that takes nothing can be given up, and none after it goes out.
 func TestOutputAbort(t *testing.T) {
-	tty, _ := pair(t)
+	master, tty, _ := pair(t)
 	o := newOutput(tty, "xterm")
 	defer o.close()
 	o.lost = func(err error) { t.Errorf("a write given up is reported as lost: %v", err) }
@@ -81,7 +81,7 @@ func TestOutputAbort(t *testing.T) {
 		_, err := o.Write(make([]byte, 1<<20))
 		done <- err
 	}()
-	stuff(t, tty, func() bool { return true })
+	stuff(t, master, tty, func() bool { return true })
 	select {
 	case err := <-done:
 		t.Fatalf("the write ended by itself: %v", err)
@@ -122,8 +122,8 @@ func TestOutputReportsLossOnce(t *testing.T) {
 
 // A message for a terminal that takes nothing is given up, and leaves no lock behind.
 func TestWriteWithinStall(t *testing.T) {
-	tty, arrived := pair(t)
-	stuff(t, tty, func() bool { return true })
+	master, tty, arrived := pair(t)
+	stuff(t, master, tty, func() bool { return true })
 	if writeWithin(tty, "message", time.Millisecond) {
 		t.Error("writeWithin = true on a full terminal")
 	}

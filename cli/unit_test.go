@@ -93,16 +93,30 @@ func TestPump(t *testing.T) {
 func TestProgressLine(t *testing.T) {
 	for _, tt := range []struct {
 		gone, span time.Duration
+		width      int
 		utf8       bool
 		want       string
 	}{
-		{0, time.Minute, true, "measuring " + strings.Repeat("░", 30) + " 01:00 left, ctrl+c reports now"},
-		{30 * time.Second, time.Minute, false, "measuring " + strings.Repeat("#", 15) + strings.Repeat(".", 15) + " 00:30 left, ctrl+c reports now"},
-		{59500 * time.Millisecond, time.Minute, false, "measuring " + strings.Repeat("#", 29) + ". 00:01 left, ctrl+c reports now"},
-		{2 * time.Minute, time.Minute, false, "measuring " + strings.Repeat("#", 30) + " 00:00 left, ctrl+c reports now"},
+		{0, time.Minute, 80, true, "measuring " + strings.Repeat("░", 30) + " 01:00 left, ctrl+c reports now"},
+		{30 * time.Second, time.Minute, 80, false, "measuring " + strings.Repeat("#", 15) + strings.Repeat(".", 15) + " 00:30 left, ctrl+c reports now"},
+		{59500 * time.Millisecond, time.Minute, 80, false, "measuring " + strings.Repeat("#", 29) + ". 00:01 left, ctrl+c reports now"},
+		{2 * time.Minute, time.Minute, 80, false, "measuring " + strings.Repeat("#", 30) + " 00:00 left, ctrl+c reports now"},
+		{0, 3 * time.Hour, 200, false, "measuring " + strings.Repeat(".", 30) + " 3:00:00 left, ctrl+c reports now"},
+		{30 * time.Second, time.Minute, 50, false, "measuring ####.... 00:30 left, ctrl+c reports now"},
+		{30 * time.Second, time.Minute, 40, false, "measuring #########......... 00:30 left"},
+		{30 * time.Second, time.Minute, 27, false, "measuring ##... 00:30 left"},
+		{30 * time.Second, time.Minute, 26, false, "measuring 00:30 left"},
+		{30 * time.Second, time.Minute, 20, false, "00:30 left"},
+		{30 * time.Second, time.Minute, 6, false, "00:30"},
+		{30 * time.Second, time.Minute, 0, false, ""},
 	} {
-		if got := progressLine(tt.gone, tt.span, tt.utf8); got != tt.want {
-			t.Errorf("progressLine(%v, %v) = %q, want %q", tt.gone, tt.span, got, tt.want)
+		if got := progressLine("measuring", "ctrl+c reports now", tt.gone, tt.span, tt.width, tt.utf8); got != tt.want {
+			t.Errorf("progressLine(%v, %v, %d) = %q, want %q", tt.gone, tt.span, tt.width, got, tt.want)
+		}
+	}
+	for width := range 100 {
+		if got := len([]rune(progressLine("recording", "ctrl+c ends it", time.Second, time.Minute, width, true))); got >= max(width, 1) {
+			t.Errorf("in %d columns the bar takes %d", width, got)
 		}
 	}
 }

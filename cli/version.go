@@ -8,6 +8,8 @@ import (
 	"runtime"
 
 	"github.com/spf13/cobra"
+
+	"bpf60/keymap"
 )
 
 func (c *commands) versionCmd() *cobra.Command {
@@ -37,9 +39,10 @@ func (c *commands) keys() *cobra.Command {
 			for _, w := range o.Warnings {
 				c.complain("%s", w)
 			}
-			table, md, _ := c.parts.keys(o.Keys) // the problems are among the warnings
+			sections, _ := c.parts.keys(o.Keys) // the problems are among the warnings
+			table := keymap.Text(sections...)
 			if markdown {
-				table = md
+				table = keymap.Markdown(sections...)
 			}
 			_, err = io.WriteString(cmd.OutOrStdout(), table)
 			return readerLeft(err)

@@ -20,9 +20,9 @@ type CgroupLimits struct {
 // CgroupInfo is the part of a cgroup that rarely changes. It is interned: samples share it, and it
 // is never written after it is published.
 type CgroupInfo struct {
-	// ID is the inode of the directory: of v2, where it is what BPF calls the cgroup's ID and is not
-	// used again, else of the first hierarchy of v1 that has the cgroup: there two cgroups may share
-	// one, so that rows go by Path.
+	// ID is what the kernel's programs call the cgroup, and no other of the host: bpf.CgroupID of the
+	// inode of its directory, in the hierarchy that is shown (of v1's memory controller where that has
+	// one, else of v2), or in the first that it stands in.
 	ID     uint64
 	V2     bool // ID is of v2
 	Path   Raw  // below the mount, "/" for the root
@@ -57,7 +57,7 @@ const (
 	HasPids                           // Pids
 	HasPSI                            // PSI
 	HasIO                             // IO
-	HasDetail                         // Detail
+	HasDetail                         // Detail: all but Soft and IOMax
 	HasDenied                         // PidsDenied
 )
 
@@ -66,9 +66,9 @@ const (
 // Throttled and ThrottledFor, which are of this cgroup's own quota. A sample holds rows of those
 // that were read in its span; who looks takes the newest of each.
 type CgroupRow struct {
-	*CgroupInfo
-	Span // since the reading before; empty in the first
-	Has  CgroupHas
+	*CgroupInfo `record:"must"`
+	Span        // since the reading before; empty in the first
+	Has         CgroupHas
 
 	Usage, User, System time.Duration // of CPU, summed over CPUs
 	Periods, Throttled  uint64        // of the quota, and those of them in which it was used up
@@ -97,6 +97,7 @@ type CgroupDetail struct {
 	Anon, File, InactiveFile, Shmem, Slab, Sock uint64 // bytes; Slab and Sock of v2 only
 	Refaults, MajorFaults                       uint64 // over the span; 0 in the first reading
 	OOMKills, PidsDenied                        uint64 // since the cgroup was made
+	Soft                                        uint64 // v1: memory.soft_limit_in_bytes; 0: none
 	IOMax                                       []CgroupIOLimit
 }
 
@@ -126,6 +127,9 @@ const (
 )
 
 func (c *Cgroups) put(s *Snapshot) { s.Cgroups = c }
+
+// rare: a cgroup that does little is read every few seconds only, and its row is in that sample.
+func (c *Cgroups) rare() bool { return len(c.Rows) > 0 || len(c.Gone) > 0 }
 
 // size is what c holds in bytes, without the infos.
 func (c *Cgroups) size() int {
@@ -164,6 +168,7 @@ type cgroupReading struct {
 	psi                              [3]CgroupStall
 	io                               cgroupIO
 	mem                              memStat
+	soft                             uint64
 	ioMax                            []CgroupIOLimit
 }
 
@@ -174,10 +179,10 @@ const counters = HasUsage | HasSplit | HasThrottle | HasEvents | HasHigh | HasPS
 // A counter that went back gives 0.
 func deriveCgroup(info *CgroupInfo, prev, cur *cgroupReading) CgroupRow {
 	r := CgroupRow{CgroupInfo: info, Span: Span{cur.at, cur.at}, Has: cur.has &^ counters, Memory: cur.memory, Swap: cur.swap, Pids: cur.pids}
-	if cur.has&HasDetail != 0 {
+	if cur.has&HasDetail != 0 || len(cur.ioMax) > 0 { // who limits I/O need not count memory
 		r.Detail = &CgroupDetail{
 			Anon: cur.mem.Anon, File: cur.mem.File, InactiveFile: cur.mem.InactiveFile, Shmem: cur.mem.Shmem, Slab: cur.mem.Slab, Sock: cur.mem.Sock,
-			OOMKills: cur.events.OOMKill, PidsDenied: cur.denied, IOMax: cur.ioMax,
+			OOMKills: cur.events.OOMKill, PidsDenied: cur.denied, Soft: cur.soft, IOMax: cur.ioMax,
 		}
 	}
 	if prev == nil {

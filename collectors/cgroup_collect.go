@@ -4,13 +4,14 @@ package collectors
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"os"
 	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"bpf60/bpf"
 )
 
 // How often a cgroup is read in which nothing happens, and what bounds it.
@@ -33,12 +34,19 @@ type cgroupCollector struct {
 	begun  bool
 	last   time.Duration // end of the last span
 	cursor int           // of tree.order: where reading goes on
-	err    error         // of the last Collect
+	offers [cgroupSlots]bool
+	looked bool  // some cgroup was read in full
+	err    error // of the last Collect
+
+	tell   func(bpf.Cgroups) error // the kernel's filters which cgroups there are; nil without them
+	told   uint64                  // tree.changes then
+	untold error                   // why some of it could not be told
 }
 
-// NewCgroups returns the collector of Cgroups. It needs no privilege.
-func NewCgroups(fs FS) Collector {
-	c := &cgroupCollector{tree: cgroupTree{fs: fs}}
+// NewCgroups returns the collector of Cgroups. It needs no privilege. Tell may be nil: it hands the kernel's
+// filters which cgroups there are, whenever that has changed.
+func NewCgroups(fs FS, tell func(bpf.Cgroups) error) Collector {
+	c := &cgroupCollector{tree: cgroupTree{fs: fs}, tell: tell}
 	c.reader = newCgroupReader(&c.tree)
 	c.tree.drop = c.reader.drop
 	return c
@@ -53,6 +61,7 @@ func (c *cgroupCollector) Start(ctx context.Context) error {
 	if err := c.tree.open(ctx); err != nil {
 		return fmt.Errorf("looking for cgroups: %w", err)
 	}
+	c.looked, c.offers = false, c.tree.offers()
 	return nil
 }
 
@@ -87,6 +96,7 @@ func (c *cgroupCollector) Collect(ctx context.Context, now time.Duration) (Sampl
 	} else {
 		c.last, most = now, MaxCgroupReads
 	}
+	c.follow()
 	s := &Cgroups{Span: Span{c.last, now}, Version: c.tree.mounts.version(), Gone: c.tree.removed, Omitted: c.tree.omitted}
 	order := c.tree.order
 	if c.cursor >= len(order) {
@@ -103,7 +113,7 @@ func (c *cgroupCollector) Collect(ctx context.Context, now time.Duration) (Sampl
 			if next < 0 {
 				next = (c.cursor + i) % len(order)
 			}
-			if !n.hot && !c.look[n.ino] {
+			if !n.hot && !c.looksAt(n) {
 				continue
 			}
 		}
@@ -124,13 +134,22 @@ func (c *cgroupCollector) Collect(ctx context.Context, now time.Duration) (Sampl
 // plan says whether a cgroup is due, and how much of it is read.
 func (c *cgroupCollector) plan(n *cgroupNode, now time.Duration) (how cgroupDepth, due bool) {
 	switch {
-	case c.look[n.ino]:
+	case c.looksAt(n):
 		return detail, true
 	case c.watch || n.hot:
 		return full, true
 	}
 	// Ticks are not exact: what is due within half a second is due now.
 	return glance, !n.begun || now+500*time.Millisecond >= n.due
+}
+
+// looksAt says whether somebody looks at this one.
+func (c *cgroupCollector) looksAt(n *cgroupNode) bool {
+	if len(c.look) == 0 {
+		return false
+	}
+	id, _ := c.tree.id(n)
+	return c.look[id]
 }
 
 // visit reads one cgroup; false if it is gone.
@@ -152,6 +171,7 @@ func (c *cgroupCollector) visit(n *cgroupNode, now time.Duration, how cgroupDept
 			return CgroupRow{}, false
 		}
 	}
+	c.looked = c.looked || how >= full
 	if how == glance && !n.hot {
 		c.reader.dropFrom(n, slotCPU+1)
 	}
@@ -189,9 +209,10 @@ func (c *cgroupCollector) pace(n *cgroupNode, row *CgroupRow, now time.Duration)
 // inform makes n's info anew if it is not true any more.
 func (c *cgroupCollector) inform(n *cgroupNode) {
 	info := CgroupInfo{
-		ID: n.ino, V2: n.v2, Depth: n.depth, Leaf: len(n.children) == 0 && n.depth > 0, Empty: n.empty, Frozen: n.frozen,
+		Depth: n.depth, Leaf: len(n.children) == 0 && n.depth > 0, Empty: n.empty, Frozen: n.frozen,
 		Weight: n.weight, Period: n.period, Own: n.own, Tight: unlimited(),
 	}
+	info.ID, info.V2 = c.tree.id(n)
 	for a := n; a != nil; a = a.parent {
 		if a.limits {
 			tighten(&info.Tight, &info.Owner, a.own, a.depth)
@@ -227,58 +248,6 @@ func (c *cgroupCollector) sum(s *Cgroups, now time.Duration) {
 	}
 }
 
-// Probes implements Collector: one row for each controller, since each may be off by itself.
-func (c *cgroupCollector) Probes() []Probe {
-	state, reason := stateOf(c.begun, c.err)
-	part := func(name, off, remedy string, slots ...cgroupSlot) Probe {
-		p := Probe{Name: name, State: state, Reason: reason}
-		var v2, v1 bool
-		for _, s := range slots {
-			v2, v1 = v2 || c.reader.seen[s], v1 || c.reader.seenV1[s]
-			for _, set := range [...]struct {
-				is   bool
-				name string
-			}{{c.reader.seen[s], c.reader.names[s].v2}, {c.reader.seenV1[s], "v1 " + c.reader.names[s].v1}} {
-				if set.is && p.Hook == "" {
-					p.Hook = set.name
-				}
-			}
-		}
-		switch {
-		case state != On:
-		case !v1 && !v2:
-			p.State, p.Reason, p.Remedy = Off, off, remedy
-			for _, s := range slots {
-				if err := c.reader.failed[s]; err != nil {
-					p.Reason = off + ": " + clean(err.Error())
-				}
-			}
-		default:
-			for _, s := range slots {
-				if err := c.reader.failed[s]; errors.Is(err, errFormat) {
-					p.State, p.Reason = Degraded, c.reader.names[s].v2+": "+clean(err.Error())
-				}
-			}
-		}
-		return p
-	}
-	enable := func(controller string) string {
-		return "echo +" + controller + " >/sys/fs/cgroup/cgroup.subtree_control"
-	}
-	all := part("cgroup", "no cgroup has a controller that counts", "", slotCPU, slotMemory, slotPids, slotIO)
-	if all.State == On && c.tree.omitted > 0 {
-		all.State, all.Reason = Degraded, "more than "+strconv.Itoa(MaxCgroups)+" cgroups: some are not known"
-	}
-	return []Probe{
-		all,
-		part("cgroup cpu", "the cpu controller is on nowhere", enable("cpu"), slotCPU, slotThrottle),
-		part("cgroup memory", "the memory controller is on nowhere", enable("memory"), slotMemory),
-		part("cgroup io", "no cgroup counts I/O", enable("io"), slotIO),
-		part("cgroup pids", "the pids controller is on nowhere", enable("pids"), slotPids),
-		part("cgroup psi", "cgroups of v1 have no PSI, and PSI may be off", "boot with psi=1 and systemd.unified_cgroup_hierarchy=1", slotPSIMemory),
-	}
-}
-
 // Close implements Collector.
 func (c *cgroupCollector) Close() error {
 	for _, n := range c.tree.order {
@@ -287,6 +256,7 @@ func (c *cgroupCollector) Close() error {
 	c.tree.order, c.tree.root, c.begun = nil, nil, false
 	c.tree.next, c.tree.stale = 0, false
 	err := c.tree.watch.close()
+	c.reader.countsIO, c.reader.idleIO = false, false
 	c.reader.seen, c.reader.seenV1, c.reader.failed = [cgroupSlots]bool{}, [cgroupSlots]bool{}, [cgroupSlots]error{}
 	return err
 }

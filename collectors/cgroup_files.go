@@ -36,6 +36,11 @@ const (
 	slotSwapMax
 	slotPidsMax
 	slotIOMax
+	slotReadBytes // v1 has a file for each of the four
+	slotWriteBytes
+	slotReads
+	slotWrites
+	slotSoft
 	slotState
 	cgroupSlots
 )
@@ -49,30 +54,35 @@ type slotName struct {
 
 func slotNames() [cgroupSlots]slotName {
 	return [cgroupSlots]slotName{
-		slotCPU:       {"cpu.stat", v1CPUAcct, "cpuacct.usage"},
-		slotSplit:     {"", v1CPUAcct, "cpuacct.stat"},
-		slotThrottle:  {"", v1CPU, "cpu.stat"},
-		slotMemory:    {"memory.current", v1Memory, "memory.usage_in_bytes"},
-		slotSwap:      {"memory.swap.current", v1Memory, "memory.memsw.usage_in_bytes"},
-		slotEvents:    {"memory.events", v1Memory, "memory.oom_control"},
-		slotFail:      {"", v1Memory, "memory.failcnt"},
-		slotStat:      {"memory.stat", v1Memory, "memory.stat"},
-		slotIO:        {"io.stat", v1Blkio, "blkio.throttle.io_service_bytes_recursive"},
-		slotIOs:       {"", v1Blkio, "blkio.throttle.io_serviced_recursive"},
-		slotPids:      {"pids.current", v1Pids, "pids.current"},
-		slotDenied:    {"pids.events", v1Pids, "pids.events"},
-		slotPSICPU:    {"cpu.pressure", unified, ""},
-		slotPSIMemory: {"memory.pressure", unified, ""},
-		slotPSIIO:     {"io.pressure", unified, ""},
-		slotQuota:     {"cpu.max", v1CPU, "cpu.cfs_quota_us"},
-		slotPeriod:    {"", v1CPU, "cpu.cfs_period_us"},
-		slotWeight:    {"cpu.weight", v1CPU, "cpu.shares"},
-		slotHigh:      {"memory.high", unified, ""},
-		slotMax:       {"memory.max", v1Memory, "memory.limit_in_bytes"},
-		slotSwapMax:   {"memory.swap.max", v1Memory, "memory.memsw.limit_in_bytes"},
-		slotPidsMax:   {"pids.max", v1Pids, "pids.max"},
-		slotIOMax:     {"io.max", unified, ""},
-		slotState:     {"cgroup.events", v1Freezer, "freezer.state"},
+		slotCPU:        {"cpu.stat", v1CPUAcct, "cpuacct.usage"},
+		slotSplit:      {"", v1CPUAcct, "cpuacct.stat"},
+		slotThrottle:   {"", v1CPU, "cpu.stat"},
+		slotMemory:     {"memory.current", v1Memory, "memory.usage_in_bytes"},
+		slotSwap:       {"memory.swap.current", v1Memory, "memory.memsw.usage_in_bytes"},
+		slotEvents:     {"memory.events", v1Memory, "memory.oom_control"},
+		slotFail:       {"", v1Memory, "memory.failcnt"},
+		slotStat:       {"memory.stat", v1Memory, "memory.stat"},
+		slotIO:         {"io.stat", v1Blkio, "blkio.throttle.io_service_bytes_recursive"},
+		slotIOs:        {"", v1Blkio, "blkio.throttle.io_serviced_recursive"},
+		slotPids:       {"pids.current", v1Pids, "pids.current"},
+		slotDenied:     {"pids.events", v1Pids, "pids.events"},
+		slotPSICPU:     {"cpu.pressure", unified, ""},
+		slotPSIMemory:  {"memory.pressure", unified, ""},
+		slotPSIIO:      {"io.pressure", unified, ""},
+		slotQuota:      {"cpu.max", v1CPU, "cpu.cfs_quota_us"},
+		slotPeriod:     {"", v1CPU, "cpu.cfs_period_us"},
+		slotWeight:     {"cpu.weight", v1CPU, "cpu.shares"},
+		slotHigh:       {"memory.high", unified, ""},
+		slotMax:        {"memory.max", v1Memory, "memory.limit_in_bytes"},
+		slotSwapMax:    {"memory.swap.max", v1Memory, "memory.memsw.limit_in_bytes"},
+		slotPidsMax:    {"pids.max", v1Pids, "pids.max"},
+		slotIOMax:      {"io.max", unified, ""},
+		slotReadBytes:  {"", v1Blkio, "blkio.throttle.read_bps_device"},
+		slotWriteBytes: {"", v1Blkio, "blkio.throttle.write_bps_device"},
+		slotReads:      {"", v1Blkio, "blkio.throttle.read_iops_device"},
+		slotWrites:     {"", v1Blkio, "blkio.throttle.write_iops_device"},
+		slotSoft:       {"", v1Memory, "memory.soft_limit_in_bytes"},
+		slotState:      {"cgroup.events", v1Freezer, "freezer.state"},
 	}
 }
 
@@ -101,10 +111,14 @@ type cgroupReader struct {
 	seen, seenV1 [cgroupSlots]bool // some cgroup has the file
 	failed       [cgroupSlots]error
 	devices      map[uint64]bool // whether a device's I/O shows again below it
+	skip         func(major, minor uint32) bool
+
+	countsIO, idleIO bool // v1: I/O is counted; it was found not to be
 }
 
 func newCgroupReader(t *cgroupTree) *cgroupReader {
 	r := &cgroupReader{tree: t, names: slotNames(), buf: make([]byte, 16<<10), max: 256}
+	r.skip = r.stacked
 	var lim unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &lim) == nil {
 		r.max = int(min(max(lim.Cur/8, 16), 1024))

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"bpf60/bpf"
 )
 
 // hostCgroup makes a cgroup on this host in the hierarchies that it has of those asked for, and
@@ -106,7 +108,7 @@ func sumRows(sum *CgroupRow, s *Cgroups, path string) {
 func TestCgroupQuotaHost(t *testing.T) {
 	path, dirs := hostCgroup(t, v1CPU, v1CPUAcct)
 	setLimit(t, dirs[v1CPU], "cpu.cfs_quota_us", "20000")
-	c := NewCgroups(NewFS(""))
+	c := NewCgroups(NewFS(""), nil)
 	start(t, c)
 	watchAll(t, c)
 	kernel := func() (cgroupCPU, uint64) {
@@ -121,12 +123,15 @@ func TestCgroupQuotaHost(t *testing.T) {
 		return cpu, usage
 	}
 	var sum CgroupRow
-	var want, after cgroupCPU
+	var want, after, base, baseAfter cgroupCPU // a period may end between two readings
 	var usage, usageAfter uint64
 	for i := range 4 {
 		want, usage = kernel()
 		sumRows(&sum, collectAs[*Cgroups](t, c, time.Duration(i)*time.Second), path)
-		after, usageAfter = kernel() // a period may end between two readings
+		after, usageAfter = kernel()
+		if i == 0 {
+			base, baseAfter = want, after
+		}
 		if i < 3 {
 			runIn(t, dirs, "exec timeout 0.5 sh -c 'while :; do :; done'")
 		}
@@ -135,9 +140,9 @@ func TestCgroupQuotaHost(t *testing.T) {
 		name           string
 		got, low, high uint64
 	}{
-		{"periods", sum.Periods, want.Periods, after.Periods},
-		{"throttled", sum.Throttled, want.Throttled, after.Throttled},
-		{"throttled for", uint64(sum.ThrottledFor), want.ThrottledNs, after.ThrottledNs},
+		{"periods", sum.Periods, want.Periods - baseAfter.Periods, after.Periods - base.Periods},
+		{"throttled", sum.Throttled, want.Throttled - baseAfter.Throttled, after.Throttled - base.Throttled},
+		{"throttled for", uint64(sum.ThrottledFor), want.ThrottledNs - baseAfter.ThrottledNs, after.ThrottledNs - base.ThrottledNs},
 		{"usage", uint64(sum.Usage), usage, usageAfter},
 	} {
 		if x.got < x.low || x.got > x.high {
@@ -157,7 +162,7 @@ func TestCgroupMemoryHost(t *testing.T) {
 	setLimit(t, dirs[v1Memory], "memory.limit_in_bytes", fmt.Sprint(32*mib))
 	file := fmt.Sprintf("/dev/shm/bpf60-test-%d", os.Getpid())
 	t.Cleanup(func() { os.Remove(file) })
-	c := NewCgroups(NewFS(""))
+	c := NewCgroups(NewFS(""), nil)
 	start(t, c)
 	watchAll(t, c)
 	var sum CgroupRow
@@ -204,9 +209,23 @@ func countLines(b []byte) (n int) {
 	return n
 }
 
+// TestCgroupIOHost makes 23 writes past the cache to a disk of its own.
+func TestCgroupIOHost(t *testing.T) {
+	path, dirs := hostCgroup(t, v1Blkio)
+	disk := loopDisk(t)
+	setLimit(t, dirs[v1Blkio], "blkio.throttle.write_bps_device", deviceNumber(t, disk)+" 1000000000") // else it is not counted
+	r := collectRounds(t, path)
+	r.onlyLoop()
+	runIn(t, dirs, "exec env "+jobEnv+"='write "+disk+"' /proc/"+fmt.Sprint(os.Getpid())+"/exe </dev/null")
+	r.collect()
+	if want := (CgroupIO{WIOs: jobCount, WBytes: jobCount * 4096}); r.sum.IO == nil || *r.sum.IO != want {
+		t.Errorf("I/O = %+v, want %+v\n%s", r.sum.IO, want, readHost(t, dirs[v1Blkio], "blkio.throttle.io_serviced"))
+	}
+}
+
 // TestCgroupV2Host finds a cgroup of v2 that comes while it looks, its CPU time and its stalls.
 func TestCgroupV2Host(t *testing.T) {
-	c := NewCgroups(NewFS(""))
+	c := NewCgroups(NewFS(""), nil)
 	start(t, c)
 	watchAll(t, c)
 	before := collectAs[*Cgroups](t, c, 0)
@@ -217,7 +236,8 @@ func TestCgroupV2Host(t *testing.T) {
 	if sum.CgroupInfo == nil || !sum.V2 || !sum.Empty {
 		t.Fatalf("the new cgroup = %+v; known %d, before %d", sum, came.Count, before.Count)
 	}
-	runIn(t, dirs, "timeout 0.4 sh -c 'while :; do :; done' & timeout 0.4 sh -c 'while :; do :; done'; wait")
+	// Each ends after a second on a CPU, however long it waits for that.
+	runIn(t, dirs, "(ulimit -t 1; while :; do :; done) & (ulimit -t 1; while :; do :; done); wait")
 	s := collectAs[*Cgroups](t, c, 2*time.Second)
 	sumRows(&sum, s, path)
 	cpu, err := parseCgroupCPU(readHost(t, dirs[unified], "cpu.stat"))
@@ -235,8 +255,8 @@ func TestCgroupV2Host(t *testing.T) {
 	if st, err = os.Stat(dirs[unified]); err != nil {
 		t.Fatal(err)
 	}
-	if ino := inode(st); ino != sum.ID {
-		t.Errorf("ID = %d, want the inode %d", sum.ID, ino)
+	if id := bpf.CgroupID(bpf.Hierarchy(NewFS("").shownHierarchy()), bpf.Unified, inode(st)); id != sum.ID {
+		t.Errorf("ID = %#x, want that of the inode, %#x", sum.ID, id)
 	}
 	if err := removeCgroup(dirs[unified]); err != nil {
 		t.Fatal(err)
@@ -266,7 +286,7 @@ func BenchmarkCollectCgroups(b *testing.B) {
 					}
 					defer os.Remove(dir)
 				}
-				c := NewCgroups(NewFS(""))
+				c := NewCgroups(NewFS(""), nil)
 				start(b, c)
 				if watch {
 					watchAll(b, c)

@@ -11,7 +11,7 @@ import (
 type hierarchy uint8
 
 // The hierarchies: the one of version 2, and of version 1 one for each controller that is read,
-// several of which may be one mount.
+// several of which may be one mount. Their numbers are those of bpf.Hierarchy.
 const (
 	unified hierarchy = iota
 	v1CPU

@@ -95,10 +95,7 @@ type cgroupCPU struct {
 // parseCgroupCPU reads cpu.stat. A v2 file without the cpu controller has no periods, a v1 file no
 // usage; a file with neither is an error.
 func parseCgroupCPU(b []byte) (c cgroupCPU, err error) {
-	for len(b) > 0 {
-		var line []byte
-		line, b = cutLine(b)
-		key, rest := cutField(line)
+	for key, rest := range keyLines(b) {
 		var to *uint64
 		unit := uint64(1)
 		switch string(key) {
@@ -141,10 +138,7 @@ func parseTimes(b []byte, unit uint64, to *uint64) bool {
 // parseCPUAcctStat reads v1's cpuacct.stat, in USER_HZ ticks, as ns.
 func parseCPUAcctStat(b []byte) (user, system uint64, err error) {
 	var hasUser, hasSystem bool
-	for len(b) > 0 {
-		var line []byte
-		line, b = cutLine(b)
-		key, rest := cutField(line)
+	for key, rest := range keyLines(b) {
 		var to *uint64
 		switch string(key) {
 		case "user":
@@ -171,10 +165,7 @@ type memEvents struct{ Low, High, Max, OOM, OOMKill uint64 }
 // Kernels without a key count it as 0.
 func parseMemEvents(b []byte) (e memEvents, err error) {
 	known := false
-	for len(b) > 0 {
-		var line []byte
-		line, b = cutLine(b)
-		key, rest := cutField(line)
+	for key, rest := range keyLines(b) {
 		var to *uint64
 		switch string(key) {
 		case "low":
@@ -211,10 +202,7 @@ type memStat struct {
 // ones; rss is anonymous there, and slab and sockets are not told.
 func parseMemStat(b []byte, v1 bool) (m memStat, err error) {
 	known := false
-	for len(b) > 0 {
-		var line []byte
-		line, b = cutLine(b)
-		key, rest := cutField(line)
+	for key, rest := range keyLines(b) {
 		if v1 {
 			var ok bool
 			if key, ok = bytes.CutPrefix(key, []byte("total_")); !ok {
@@ -259,10 +247,7 @@ func parseMemStat(b []byte, v1 bool) (m memStat, err error) {
 
 // parseCgroupState reads cgroup.events, and v1's freezer.state.
 func parseCgroupState(b []byte) (empty, frozen bool) {
-	for len(b) > 0 {
-		var line []byte
-		line, b = cutLine(b)
-		key, rest := cutField(line)
+	for key, rest := range keyLines(b) {
 		value, _ := cutField(rest)
 		switch string(key) {
 		case "populated":

@@ -101,9 +101,16 @@ func FuzzCgroupIO(f *testing.F) {
 				t.Errorf("parseIOStat(%q) = %v, printed and parsed again: %v, %v", b, io, again, err)
 			}
 		}
-		if r, w, err := parseBlkio(b, nil); err == nil {
+		if limits, err := parseThrottle(b, slotReads, nil); err == nil {
+			for _, l := range limits {
+				if l.RBytes != NoLimit || l.WIO != NoLimit {
+					t.Errorf("parseThrottle(%q) = %+v", b, l)
+				}
+			}
+		}
+		if r, w, _, err := parseBlkio(b, nil); err == nil {
 			text := fmt.Sprintf("8:0 Read %d\n8:0 Write %d\n", r, w)
-			if r2, w2, err := parseBlkio([]byte(text), nil); err != nil || r2 != r || w2 != w {
+			if r2, w2, _, err := parseBlkio([]byte(text), nil); err != nil || r2 != r || w2 != w {
 				t.Errorf("parseBlkio(%q) = %d, %d, printed and parsed again: %d, %d, %v", b, r, w, r2, w2, err)
 			}
 		}

@@ -5,6 +5,7 @@ package collectors
 import (
 	"bytes"
 	"fmt"
+	"slices"
 )
 
 // cgroupIO is I/O since the cgroup was made, its children's included.
@@ -49,14 +50,15 @@ func parseIOStat(b []byte, skip func(major, minor uint32) bool) (sum cgroupIO, e
 	return sum, nil
 }
 
-// parseBlkio sums a file of v1's blkio.throttle over devices: "8:0 Read 4096".
-func parseBlkio(b []byte, skip func(major, minor uint32) bool) (read, written uint64, err error) {
+// parseBlkio sums a file of v1's blkio.throttle over devices: "8:0 Read 4096". Counts says that there
+// is a line of any device.
+func parseBlkio(b []byte, skip func(major, minor uint32) bool) (read, written uint64, counts bool, err error) {
 	for len(b) > 0 {
 		var line []byte
 		line, b = cutLine(b)
 		dev, rest := cutField(line)
 		major, minor, ok := parseDevice(dev)
-		if !ok || skip != nil && skip(major, minor) {
+		if counts = counts || ok; !ok || skip != nil && skip(major, minor) {
 			continue // the line of the sum, which counts stacked devices twice
 		}
 		op, rest := cutField(rest)
@@ -71,11 +73,11 @@ func parseBlkio(b []byte, skip func(major, minor uint32) bool) (read, written ui
 		}
 		var n uint64
 		if !parseTimes(rest, 1, &n) {
-			return 0, 0, fmt.Errorf("device %.12q: %w", dev, errFormat)
+			return 0, 0, false, fmt.Errorf("device %.12q: %w", dev, errFormat)
 		}
 		*to += n
 	}
-	return read, written, nil
+	return read, written, counts, nil
 }
 
 // parseDevice reads "253:0".
@@ -129,6 +131,32 @@ func parseIOMax(b []byte) (limits []CgroupIOLimit, err error) {
 			}
 		}
 		limits = append(limits, l)
+	}
+	return limits, nil
+}
+
+// parseThrottle adds the limits of one of v1's files of blkio.throttle, lines like "8:0 1048576", to
+// those that are known; which is one of the four.
+func parseThrottle(b []byte, which cgroupSlot, limits []CgroupIOLimit) ([]CgroupIOLimit, error) {
+	for len(b) > 0 {
+		var line []byte
+		line, b = cutLine(b)
+		f, rest := cutField(line)
+		major, minor, ok := parseDevice(f)
+		if !ok {
+			continue
+		}
+		limit, err := parseLimit(rest)
+		if err != nil {
+			return nil, fmt.Errorf("device %.12q: %w", f, err)
+		}
+		i := slices.IndexFunc(limits, func(l CgroupIOLimit) bool { return l.Major == major && l.Minor == minor })
+		if i < 0 {
+			i = len(limits)
+			limits = append(limits, CgroupIOLimit{major, minor, NoLimit, NoLimit, NoLimit, NoLimit})
+		}
+		l := &limits[i]
+		*map[cgroupSlot]*uint64{slotReadBytes: &l.RBytes, slotWriteBytes: &l.WBytes, slotReads: &l.RIO, slotWrites: &l.WIO}[which] = limit
 	}
 	return limits, nil
 }

@@ -129,7 +129,7 @@ func TestParseCgroupFiles(t *testing.T) {
 		"cut off":  {"8:0 Read", cgroupIO{}, false},
 		"negative": {"8:0 Write -4\n", cgroupIO{}, false},
 	}, func(b []byte) (cgroupIO, error) {
-		r, w, err := parseBlkio(b, skip)
+		r, w, _, err := parseBlkio(b, skip)
 		return cgroupIO{RBytes: r, WBytes: w}, err
 	})
 

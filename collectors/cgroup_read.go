@@ -52,12 +52,31 @@ func (r *cgroupReader) readCgroup(n *cgroupNode, now time.Duration, how cgroupDe
 		}
 	}
 	if how >= detail {
-		if b, _, err := r.read(n, slotIOMax, false); err == nil {
-			c.ioMax, err = parseIOMax(b)
-			r.ok(slotIOMax, err)
-		}
+		r.readDetailLimits(n, &c)
 	}
 	return c, nil
+}
+
+// readDetailLimits reads the limits that only the page of a cgroup shows.
+func (r *cgroupReader) readDetailLimits(n *cgroupNode, c *cgroupReading) {
+	if b, _, err := r.read(n, slotIOMax, false); err == nil {
+		c.ioMax, err = parseIOMax(b)
+		r.ok(slotIOMax, err)
+	}
+	for s := slotReadBytes; s <= slotWrites; s++ {
+		if b, _, err := r.read(n, s, false); err == nil {
+			var all []CgroupIOLimit
+			if all, err = parseThrottle(b, s, c.ioMax); r.ok(s, err) {
+				c.ioMax = all
+			}
+		}
+	}
+	if b, _, err := r.read(n, slotSoft, false); err == nil {
+		var soft uint64
+		if soft, err = parseLimit(b); r.ok(slotSoft, err) && soft != NoLimit {
+			c.soft = soft
+		}
+	}
 }
 
 // stillFor is at how many ticks in a row a cgroup in which nothing runs is taken as it was.
@@ -179,20 +198,34 @@ func (r *cgroupReader) readIO(n *cgroupNode, c *cgroupReading) {
 		return
 	}
 	if !v1 {
-		if c.io, err = parseIOStat(b, r.stacked); r.ok(slotIO, err) {
+		if c.io, err = parseIOStat(b, r.skip); r.ok(slotIO, err) {
 			c.has |= HasIO
 		}
 		return
 	}
-	if c.io.RBytes, c.io.WBytes, err = parseBlkio(b, r.stacked); !r.ok(slotIO, err) {
+	var counts bool
+	if c.io.RBytes, c.io.WBytes, counts, err = parseBlkio(b, r.skip); !r.ok(slotIO, err) || !counts && !r.counting() {
 		return
 	}
 	if b, _, err = r.read(n, slotIOs, true); err != nil {
 		return
 	}
-	if c.io.RIOs, c.io.WIOs, err = parseBlkio(b, r.stacked); r.ok(slotIOs, err) {
+	if c.io.RIOs, c.io.WIOs, _, err = parseBlkio(b, r.skip); r.ok(slotIOs, err) {
 		c.has |= HasIO
 	}
+}
+
+// counting says whether the kernel counts the I/O of cgroups of v1: then it has counted some of the
+// root's. Since a3166c51702b ("blk-throttle: delay initialization until configuration", 6.10) it does
+// so only for disks that somebody has given a limit.
+func (r *cgroupReader) counting() bool {
+	if r.idleIO = !r.countsIO; r.idleIO && r.tree.root != nil {
+		if b, v1, err := r.read(r.tree.root, slotIO, true); err == nil && v1 {
+			_, _, r.countsIO, _ = parseBlkio(b, nil)
+			r.idleIO = !r.countsIO
+		}
+	}
+	return r.countsIO
 }
 
 func (r *cgroupReader) readPids(n *cgroupNode, c *cgroupReading) {

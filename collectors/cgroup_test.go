@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -23,6 +24,11 @@ func newCgroups(t testing.TB, mountinfo string) cgroupTreeOf {
 	t.Helper()
 	tree := cgroupTreeOf{procTree{t, filepath.Join(t.TempDir(), "proc")}}
 	tree.write("self/mountinfo", mountinfo)
+	hierarchy := 0
+	if strings.Contains(mountinfo, "cgroup rw,memory") {
+		hierarchy = 4
+	}
+	tree.write("cgroups", fmt.Sprintf("#subsys_name\thierarchy\tnum_cgroups\tenabled\nmemory\t%d\t80\t1\n", hierarchy))
 	return tree
 }
 
@@ -96,7 +102,7 @@ func TestCgroupsV2(t *testing.T) {
 	}
 	web(1000, 7, 100, 4096, 480000)
 
-	c := NewCgroups(NewFS(tree.root))
+	c := NewCgroups(NewFS(tree.root), nil)
 	start(t, c)
 	watchAll(t, c)
 	first := collectAs[*Cgroups](t, c, time.Second)
@@ -178,7 +184,7 @@ func TestCgroupsComeAndGo(t *testing.T) {
 	stat := func(dir string, usage int) { tree.put(dir, "cpu.stat", cpuStat(usage, 0, 0, 0, 0, 0)) }
 	stat("/", 1)
 	stat("/a", 1000)
-	c := NewCgroups(NewFS(tree.root))
+	c := NewCgroups(NewFS(tree.root), nil)
 	start(t, c)
 	watchAll(t, c)
 	collectAs[*Cgroups](t, c, 0)
@@ -222,6 +228,24 @@ func TestCgroupsComeAndGo(t *testing.T) {
 	}
 }
 
+// TestCgroupIOAlone: limits on I/O are told of a cgroup that counts no memory.
+func TestCgroupIOAlone(t *testing.T) {
+	tree := newCgroups(t, mountV2)
+	tree.put("disk", "cpu.stat", "usage_usec 1\nuser_usec 1\nsystem_usec 0\n", "io.max", "8:0 rbps=max wbps=max riops=max wiops=50\n", "io.stat", "")
+	c := NewCgroups(NewFS(tree.root), nil)
+	start(t, c)
+	watchAll(t, c)
+	r := rowOf(collectAs[*Cgroups](t, c, time.Second), "/disk")
+	if r == nil {
+		t.Fatal("no row")
+	}
+	watchAll(t, c, r.ID)
+	r = rowOf(collectAs[*Cgroups](t, c, 2*time.Second), "/disk")
+	if r == nil || r.Has&HasDetail != 0 || r.Detail == nil || !slices.Equal(r.Detail.IOMax, []CgroupIOLimit{{8, 0, NoLimit, NoLimit, NoLimit, 50}}) {
+		t.Errorf("row = %+v, want its limit of writes, and no memory", r)
+	}
+}
+
 func TestCgroupsV1(t *testing.T) {
 	tree := newCgroups(t, mountV1)
 	const id = "0123456789abcdef0123456789abcdef0123456789abcdef0123456789abcdef"
@@ -239,10 +263,23 @@ func TestCgroupsV1(t *testing.T) {
 	put(1000, 1, 0, 4096)
 	tree.put("memory/docker", "memory.limit_in_bytes", "6000\n", "memory.usage_in_bytes", "5000\n")
 	tree.put("memory/only", "memory.usage_in_bytes", "9\n")
-	c := NewCgroups(NewFS(tree.root))
+	tree.put("memory/docker/"+id, "memory.stat", "total_cache 8192\ntotal_rss 4096\n", "memory.soft_limit_in_bytes", "4096\n")
+	tree.put("blkio/docker/"+id, "blkio.throttle.read_bps_device", "8:0 1048576\n", "blkio.throttle.write_bps_device", "",
+		"blkio.throttle.read_iops_device", "8:16 100\n", "blkio.throttle.write_iops_device", "8:0 50\n")
+	c := NewCgroups(NewFS(tree.root), nil)
 	start(t, c)
 	watchAll(t, c)
-	collectAs[*Cgroups](t, c, 0)
+	first := rowOf(collectAs[*Cgroups](t, c, 0), "/docker/"+id)
+	if first == nil {
+		t.Fatal("no row of the container")
+	}
+	watchAll(t, c, first.ID)
+	limited := rowOf(collectAs[*Cgroups](t, c, 0), "/docker/"+id).Detail
+	wantMax := []CgroupIOLimit{{8, 0, 1 << 20, NoLimit, NoLimit, 50}, {8, 16, NoLimit, NoLimit, 100, NoLimit}}
+	if limited == nil || limited.Soft != 4096 || limited.Anon != 4096 || !slices.Equal(limited.IOMax, wantMax) {
+		t.Errorf("detail = %+v, want a soft limit of 4096 and %v", limited, wantMax)
+	}
+	watchAll(t, c)
 	put(500_001_000, 3, 1, 8192)
 	s := collectAs[*Cgroups](t, c, time.Second)
 	r := rowOf(s, "/docker/"+id)
@@ -275,112 +312,48 @@ func TestCgroupsV1(t *testing.T) {
 	}
 }
 
+// Since Linux 6.10 v1 counts no I/O of a disk that nobody has limited: that is no 0.
+func TestCgroupsV1CountNoIO(t *testing.T) {
+	none := []string{"blkio.throttle.io_service_bytes_recursive", "Total 0\n", "blkio.throttle.io_serviced_recursive", "Total 0\n"}
+	some := []string{"blkio.throttle.io_service_bytes_recursive", "8:0 Read 0\n8:0 Write 4096\nTotal 4096\n", "blkio.throttle.io_serviced_recursive", "8:0 Read 0\n8:0 Write 1\nTotal 1\n"}
+	tests := map[string]struct {
+		root []string
+		has  CgroupHas
+		want State
+	}{
+		"the root's either": {none, 0, Off},
+		"only the root's":   {some, HasIO, On},
+		"no file at all":    {nil, 0, Off},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			tree := newCgroups(t, mountV1)
+			tree.put("blkio", tt.root...)
+			tree.put("blkio/a", none...)
+			tree.put("memory/a", "memory.usage_in_bytes", "5000\n")
+			c := NewCgroups(NewFS(tree.root), nil)
+			start(t, c)
+			watchAll(t, c)
+			collectAs[*Cgroups](t, c, 0)
+			r := rowOf(collectAs[*Cgroups](t, c, time.Second), "/a")
+			if r == nil || r.Has&HasIO != tt.has {
+				t.Errorf("row = %+v, want I/O %v", r, tt.has)
+			}
+			if p := c.Probes()[3]; p.Name != "cgroup io" || p.State != tt.want || tt.want == Off && (p.Reason == "" || p.Remedy == "") {
+				t.Errorf("probe = %+v, want %v", p, tt.want)
+			}
+		})
+	}
+}
+
 func TestCgroupsNotMounted(t *testing.T) {
 	tree := newCgroups(t, "31 23 0:28 / /sys/fs/cgroup rw - tmpfs tmpfs rw\n")
-	c := NewCgroups(NewFS(tree.root))
+	c := NewCgroups(NewFS(tree.root), nil)
 	var need *NeedError
 	if err := c.Start(context.Background()); !errors.As(err, &need) || need.Remedy == "" {
 		t.Errorf("Start = %v, want a need with a remedy", err)
 	}
 	if err := c.Close(); err != nil {
 		t.Error(err)
-	}
-}
-
-// TestCgroupsAtRest: who does nothing is read every 8 s, who works at every tick, and never more
-// than so many at once.
-func TestCgroupsAtRest(t *testing.T) {
-	tree := newCgroups(t, mountV2)
-	tree.put("/", "cpu.stat", cpuStat(0, 0, 0, 0, 0, 0))
-	const n = 300
-	stat := func(i, usage int) { tree.put(fmt.Sprintf("/s%03d", i), "cpu.stat", cpuStat(usage, 0, 0, 0, 0, 0)) }
-	for i := range n {
-		stat(i, 1000)
-	}
-	c := NewCgroups(NewFS(tree.root))
-	start(t, c)
-	seen, busy, most := map[string]int{}, 0, 0
-	for sec := range 60 {
-		stat(7, 100_000*sec)
-		s := collectAs[*Cgroups](t, c, time.Duration(sec)*time.Second)
-		if s.Count != n {
-			t.Fatalf("at %d s %d known, want %d", sec, s.Count, n)
-		}
-		if sec > 42 {
-			most = max(most, len(s.Rows))
-			for _, r := range s.Rows {
-				seen[r.Path.Bytes()]++
-			}
-			if r := rowOf(s, "/s007"); r != nil && r.Usage == 100*time.Millisecond && r.From == s.From {
-				busy++
-			}
-			if s.Oldest > 10*time.Second {
-				t.Errorf("at %d s the oldest reading is %v old", sec, s.Oldest)
-			}
-		}
-	}
-	if busy != 17 {
-		t.Errorf("the busy one was read at %d of 17 ticks", busy)
-	}
-	if most > idleCgroupReads+1 {
-		t.Errorf("%d were read at one tick, want at most %d and the busy one", most, idleCgroupReads)
-	}
-	for i := range n {
-		if k := seen[fmt.Sprintf("/s%03d", i)]; k < 1 || k > 4 && i != 7 {
-			t.Errorf("/s%03d at rest was read %d times in 17 s", i, k)
-		}
-	}
-	if r := c.(*cgroupCollector).reader; r.open > r.max {
-		t.Errorf("%d files are open, want at most %d", r.open, r.max)
-	}
-}
-
-// TestCgroupsStill: of a cgroup in which nothing runs only the I/O is read at every tick, the rest
-// again after a few.
-func TestCgroupsStill(t *testing.T) {
-	tree := newCgroups(t, mountV2)
-	put := func(usage, memory, written, some int) {
-		tree.put("/a", "cpu.stat", cpuStat(usage, 0, 0, 0, 0, 0), "memory.current", fmt.Sprintln(memory),
-			"io.stat", fmt.Sprintf("8:0 rbytes=0 wbytes=%d rios=0 wios=0\n", written), "cpu.pressure", psi(some, 0), "memory.pressure", psi(0, 0), "io.pressure", psi(0, 0))
-	}
-	put(1000, 1, 0, 0)
-	c := NewCgroups(NewFS(tree.root))
-	start(t, c)
-	watchAll(t, c)
-	at := time.Duration(0)
-	read := func() *CgroupRow {
-		t.Helper()
-		at += time.Second
-		r := rowOf(collectAs[*Cgroups](t, c, at), "/a")
-		if r == nil || at > time.Second && (r.Seconds() != 1 || r.PSI == nil || r.IO == nil) {
-			t.Fatalf("at %v row = %+v", at, r)
-		}
-		return r
-	}
-	read()
-	read()
-	put(1000, 2, 4096, 0)
-	if r := read(); r.Memory != 1 || r.IO.WBytes != 4096 || r.Usage != 0 {
-		t.Errorf("still = %+v, %+v, want its I/O and its memory as it was", r, r.IO)
-	}
-	for range stillFor {
-		read()
-	}
-	if r := read(); r.Memory != 2 {
-		t.Errorf("after %d ticks its memory is %d, want it read again", stillFor+1, r.Memory)
-	}
-	put(2000, 3, 4096, 0)
-	if r := read(); r.Memory != 3 || r.Usage != time.Millisecond {
-		t.Errorf("it ran: %+v, want all of it read", r)
-	}
-	// A stall is seen though nothing runs, and who waited is not still.
-	put(2000, 4, 4096, 5)
-	seen := time.Duration(0)
-	for range stillFor + 1 {
-		seen += read().PSI.CPU.Some
-	}
-	put(2000, 5, 4096, 9)
-	if r := read(); seen != 5*time.Microsecond || r.PSI.CPU.Some != 4*time.Microsecond || r.Memory != 5 {
-		t.Errorf("stalled for %v, then %v with memory %d, want 5 µs, 4 µs and 5", seen, r.PSI.CPU.Some, r.Memory)
 	}
 }

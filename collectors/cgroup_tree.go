@@ -23,7 +23,7 @@ type cgroupNode struct {
 	watched  uint8     // as in
 	links    [7]uint32 // of each directory: 2 and one for each directory in it
 	ino      uint64    // of the first directory it stands in
-	v2       bool      // that one is of v2
+	ids      [7]uint64 // as in, of each directory: what the kernel calls it there
 
 	info     *CgroupInfo
 	own      CgroupLimits
@@ -56,10 +56,13 @@ type cgroupTree struct {
 	mounts  cgroupMounts
 	dirs    []string         // the distinct mounts, as they are called in our own file system
 	at      [hierarchies]int // index into dirs, -1: not mounted
+	of      []hierarchy      // of each of dirs, the one that its IDs are told by: first the one that is shown
+	shown   hierarchy        // whose IDs the kernel's programs tell
 	root    *cgroupNode
 	order   []*cgroupNode // every node, parents before children
 	stale   bool          // order is to be made anew
 	next    int           // of order: where the next round of looking begins
+	changes uint64        // how often a cgroup came, went or was made anew
 	omitted int
 	removed []Raw             // paths
 	drop    func(*cgroupNode) // closes what a node holds
@@ -94,6 +97,7 @@ func (t *cgroupTree) open(ctx context.Context) error {
 			t.dirs = append(t.dirs, dir)
 		}
 	}
+	t.rank()
 	t.watch = newCgroupWatch()
 	t.root = &cgroupNode{path: "/"}
 	for i := range t.dirs {
@@ -134,6 +138,10 @@ func (t *cgroupTree) look(n *cgroupNode) {
 			}
 			continue
 		}
+		if n.ids[i] != st.Ino {
+			n.ids[i] = st.Ino
+			t.changes++
+		}
 		if !id {
 			id = true
 			if n.ino != 0 && n.ino != st.Ino { // another of the same name
@@ -142,7 +150,7 @@ func (t *cgroupTree) look(n *cgroupNode) {
 				n.watched = bit
 				t.watch.add(n, t.dir(n, i))
 			}
-			n.ino, n.v2 = st.Ino, t.at[unified] == i
+			n.ino = st.Ino
 		}
 		// File systems that do not count directories have 1: then there is only the long way.
 		if links := uint32(st.Nlink); links != n.links[i] || links < 2 {
@@ -208,7 +216,7 @@ func (t *cgroupTree) list(n *cgroupNode) {
 		t.stale = true
 		t.look(c)
 	}
-	slices.SortFunc(n.children, func(a, b *cgroupNode) int { return cmp.Compare(a.path, b.path) })
+	sortBy(n.children, func(a, b *cgroupNode) int { return cmp.Compare(a.path, b.path) })
 }
 
 // remove takes a node and everything below it out of the tree.
@@ -258,6 +266,7 @@ func (t *cgroupTree) sort() {
 		return
 	}
 	t.stale = false
+	t.changes++
 	t.order = t.order[:0]
 	var add func(n *cgroupNode)
 	add = func(n *cgroupNode) {

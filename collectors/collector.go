@@ -48,13 +48,22 @@ type Meta struct {
 	ID       ID
 	Interval time.Duration // least time between two collections; 0 means every tick
 	OnDemand bool          // started only while somebody wants it
-	Slow     bool          // Start loads programs or reads much: the first snapshot does not wait for it
+	Slow     bool          // Start loads programs or reads much: it begins when the first snapshot is out
+	Switched bool          // it leaves out each of its probes that is switched off by name
 }
 
 // Narrower is a collector that can also look at single targets, with a filter in the kernel.
 // Narrow replaces the set of targets; it is called on the collector's goroutine, before Collect.
 type Narrower interface {
 	Narrow(targets []Target) error
+}
+
+// HostNarrower is a Narrower that leaves the rest of the host alone while nobody looks at it: a program
+// that passes over other tasks costs them little. Host says whether somebody does; it is called on the
+// collector's goroutine, before Narrow.
+type HostNarrower interface {
+	Narrower
+	Host(wanted bool)
 }
 
 // Auditor is a collector that sums up what the others cost. Audit hands it the newest probe rows
@@ -120,7 +129,8 @@ type Probe struct {
 	Reason     string  // why not On; empty when On
 	Remedy     string  // what would make it On; empty when On or when nothing would
 	Events     uint64  // since start
-	Lost       uint64  // since start: events seen and not counted
+	Lost       uint64  // since start: events seen and not counted, and Missed
+	Missed     uint64  // since start: runs of its programs that the kernel passed over; of what rows share, in one of them
 	NsPerEvent float64 // of this row alone: rows that share a program divide its cost, so that costs add up
 }
 

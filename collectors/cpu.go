@@ -27,7 +27,7 @@ func (t Ticks) Total() uint64 {
 // the gauges stand.
 type CPU struct {
 	Span
-	All  Ticks     // delta of the "cpu" line, in USER_HZ ticks
+	All  Ticks     // delta of the "cpu" line, in USER_HZ ticks; of the CPUs that are not New where it jumped
 	CPUs []CPUTime // online CPUs, ascending; one that came in the span is marked New
 
 	Switches   uint64 // ctxt delta
@@ -55,7 +55,8 @@ type CPUTime struct {
 func (c *CPU) put(s *Snapshot) { s.CPU = c }
 
 type cpuCollector struct {
-	stat, vmstat *procFile
+	stat   *procFile
+	vmstat *sharedFile
 
 	cur, prev  kernelStat // swapped at each Collect, to reuse their slices
 	vm         vmStat     // previous reading
@@ -65,9 +66,9 @@ type cpuCollector struct {
 	err, vmErr error // of the last Collect
 }
 
-// NewCPU returns the collector of CPU. It needs no privilege.
-func NewCPU(fs FS) Collector {
-	return &cpuCollector{stat: fs.file("stat"), vmstat: fs.file("vmstat")}
+// newCPU returns the collector of CPU. It needs no privilege.
+func newCPU(fs FS, vmstat *sharedFile) Collector {
+	return &cpuCollector{stat: fs.file("stat"), vmstat: vmstat}
 }
 
 func (c *cpuCollector) Meta() Meta { return Meta{ID: CPUID} }
@@ -99,7 +100,7 @@ func (c *cpuCollector) Collect(ctx context.Context, now time.Duration) (Sample, 
 	s := deriveCPU(&c.prev, &c.cur, Span{c.last, now})
 	c.prev, c.cur, c.last = c.cur, c.prev, now
 
-	vm, err := c.readVM(ctx)
+	vm, err := c.readVM(ctx, now)
 	if c.vmErr = err; err != nil {
 		c.vmKnown = false // a gap: the next reading is a baseline
 		return s, nil
@@ -113,12 +114,11 @@ func (c *cpuCollector) Collect(ctx context.Context, now time.Duration) (Sample, 
 	return s, nil
 }
 
-func (c *cpuCollector) readVM(ctx context.Context) (vmStat, error) {
-	b, err := c.vmstat.read(ctx)
-	if err != nil {
-		return vmStat{}, fmt.Errorf("reading /proc/vmstat: %w", err)
-	}
-	vm, err := parseVMStat(b)
+func (c *cpuCollector) readVM(ctx context.Context, now time.Duration) (vm vmStat, err error) {
+	err = c.vmstat.parse(ctx, now, func(b []byte) (err error) {
+		vm, err = parseVMStat(b)
+		return err
+	})
 	if err != nil {
 		return vmStat{}, fmt.Errorf("reading /proc/vmstat: %w", err)
 	}
@@ -161,8 +161,21 @@ func (t Ticks) Since(prev Ticks) Ticks {
 	}
 }
 
+// Plus returns the sum of t and o, column by column.
+func (t Ticks) Plus(o Ticks) Ticks {
+	return Ticks{
+		User: t.User + o.User, Nice: t.Nice + o.Nice, System: t.System + o.System, Idle: t.Idle + o.Idle,
+		IOWait: t.IOWait + o.IOWait, IRQ: t.IRQ + o.IRQ, SoftIRQ: t.SoftIRQ + o.SoftIRQ, Steal: t.Steal + o.Steal,
+		Guest: t.Guest + o.Guest, GuestNice: t.GuestNice + o.GuestNice,
+	}
+}
+
 // deriveCPU subtracts two readings of /proc/stat. CPUs are matched by number, since those offline
 // have no line; one that has no line in prev gets no delta.
+//
+// The "cpu" line is of all CPUs that are possible, and jumps by hours when one comes or goes: idle
+// and iowait of one offline are another count, and before Linux 6.8 coming online starts it anew.
+// Then the CPUs' own deltas are summed instead, as mpstat does.
 func deriveCPU(prev, cur *kernelStat, span Span) *CPU {
 	s := &CPU{
 		Span:          span,
@@ -176,6 +189,8 @@ func deriveCPU(prev, cur *kernelStat, span Span) *CPU {
 		SwitchesTotal: cur.Switches,
 		TickLen:       tickNs,
 	}
+	jumped := len(prev.CPUs) != len(cur.CPUs) || cur.All.Idle < prev.All.Idle || cur.All.IOWait < prev.All.IOWait
+	var sum Ticks
 	was := prev.CPUs
 	for i, now := range cur.CPUs {
 		for len(was) > 0 && was[0].CPU < now.CPU {
@@ -183,9 +198,14 @@ func deriveCPU(prev, cur *kernelStat, span Span) *CPU {
 		}
 		if len(was) > 0 && was[0].CPU == now.CPU {
 			s.CPUs[i] = CPUTime{CPU: now.CPU, Ticks: now.Since(was[0].Ticks)}
+			sum = sum.Plus(s.CPUs[i].Ticks)
 			continue
 		}
 		s.CPUs[i] = CPUTime{CPU: now.CPU, New: true}
+		jumped = true
+	}
+	if jumped && len(cur.CPUs) > 0 {
+		s.All = sum
 	}
 	return s
 }

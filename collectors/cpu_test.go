@@ -12,6 +12,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+func cpuIn(fs FS) Collector { return newCPU(fs, fs.shared("vmstat")) }
+
 func TestDeriveCPU(t *testing.T) {
 	ticks := func(user, idle, iowait uint64) Ticks { return Ticks{User: user, Idle: idle, IOWait: iowait} }
 	span := Span{time.Second, 2 * time.Second}
@@ -37,12 +39,32 @@ func TestDeriveCPU(t *testing.T) {
 		"a CPU goes": {
 			kernelStat{CPUs: []CPUTime{{CPU: 0, Ticks: ticks(1, 0, 0)}, {CPU: 1, Ticks: ticks(1, 0, 0)}, {CPU: 2, Ticks: ticks(1, 0, 0)}}},
 			kernelStat{CPUs: []CPUTime{{CPU: 0, Ticks: ticks(3, 0, 0)}, {CPU: 2, Ticks: ticks(4, 0, 0)}}},
-			CPU{CPUs: []CPUTime{{CPU: 0, Ticks: ticks(2, 0, 0)}, {CPU: 2, Ticks: ticks(3, 0, 0)}}},
+			CPU{All: ticks(5, 0, 0), CPUs: []CPUTime{{CPU: 0, Ticks: ticks(2, 0, 0)}, {CPU: 2, Ticks: ticks(3, 0, 0)}}},
 		},
 		"a CPU comes": {
 			kernelStat{CPUs: []CPUTime{{CPU: 1, Ticks: ticks(1, 0, 0)}, {CPU: 3, Ticks: ticks(1, 0, 0)}}},
 			kernelStat{CPUs: []CPUTime{{CPU: 0, Ticks: ticks(9, 9, 9)}, {CPU: 1, Ticks: ticks(3, 0, 0)}, {CPU: 2, Ticks: ticks(4, 0, 0)}, {CPU: 3, Ticks: ticks(2, 0, 0)}, {CPU: 4, Ticks: ticks(2, 0, 0)}}},
-			CPU{CPUs: []CPUTime{{CPU: 0, New: true}, {CPU: 1, Ticks: ticks(2, 0, 0)}, {CPU: 2, New: true}, {CPU: 3, Ticks: ticks(1, 0, 0)}, {CPU: 4, New: true}}},
+			CPU{All: ticks(3, 0, 0), CPUs: []CPUTime{{CPU: 0, New: true}, {CPU: 1, Ticks: ticks(2, 0, 0)}, {CPU: 2, New: true}, {CPU: 3, Ticks: ticks(1, 0, 0)}, {CPU: 4, New: true}}},
+		},
+		"a CPU comes and loses its idle": {
+			kernelStat{All: ticks(10, 2000000, 5), CPUs: []CPUTime{{CPU: 0, Ticks: ticks(10, 1000000, 5)}}},
+			kernelStat{All: ticks(20, 1000100, 5), CPUs: []CPUTime{{CPU: 0, Ticks: ticks(20, 1000090, 5)}, {CPU: 1, Ticks: ticks(0, 10, 0)}}},
+			CPU{All: ticks(10, 90, 0), CPUs: []CPUTime{{CPU: 0, Ticks: ticks(10, 90, 0)}, {CPU: 1, New: true}}},
+		},
+		"a CPU goes and its idle leaps": {
+			kernelStat{All: ticks(10, 1000100, 5), CPUs: []CPUTime{{CPU: 0, Ticks: ticks(10, 1000000, 5)}, {CPU: 1, Ticks: ticks(0, 100, 0)}}},
+			kernelStat{All: ticks(20, 2000000, 5), CPUs: []CPUTime{{CPU: 0, Ticks: ticks(20, 1000090, 5)}}},
+			CPU{All: ticks(10, 90, 0), CPUs: []CPUTime{{CPU: 0, Ticks: ticks(10, 90, 0)}}},
+		},
+		"a CPU goes and comes between two readings": {
+			kernelStat{All: ticks(10, 1900000, 5), CPUs: []CPUTime{{CPU: 0, Ticks: ticks(10, 1000000, 5)}, {CPU: 1, Ticks: ticks(0, 900000, 0)}}},
+			kernelStat{All: ticks(20, 1000095, 5), CPUs: []CPUTime{{CPU: 0, Ticks: ticks(20, 1000090, 5)}, {CPU: 1, Ticks: ticks(0, 5, 0)}}},
+			CPU{All: ticks(10, 90, 0), CPUs: []CPUTime{{CPU: 0, Ticks: ticks(10, 90, 0)}, {CPU: 1}}},
+		},
+		"no line of a CPU": {
+			kernelStat{All: ticks(1, 200, 300)},
+			kernelStat{All: ticks(5, 199, 300)},
+			CPU{All: ticks(4, 0, 0), CPUs: []CPUTime{}},
 		},
 	}
 	for name, tt := range tests {
@@ -98,7 +120,7 @@ func TestCPUCollector(t *testing.T) {
 	}
 	stat("100", "50")
 	tree.write("vmstat", "pgpgin 10\npgpgout 20\npswpin 30\npswpout 40\n")
-	c := NewCPU(NewFS(tree.root))
+	c := cpuIn(NewFS(tree.root))
 	start(t, c)
 	if p := c.Probes(); p[0].State != Warming {
 		t.Errorf("Probes before the first reading = %+v, want warming", p)
@@ -170,7 +192,7 @@ func TestCPUCollector(t *testing.T) {
 
 // TestCPUHost holds on this host's own files.
 func TestCPUHost(t *testing.T) {
-	c := NewCPU(NewFS(""))
+	c := cpuIn(NewFS(""))
 	start(t, c)
 	collectAs[*CPU](t, c, 0)
 	for range 2000 {
@@ -192,6 +214,6 @@ func benchmarkCollect(b *testing.B, c Collector) {
 	}
 }
 
-func BenchmarkCollectCPU(b *testing.B)   { benchmarkCollect(b, NewCPU(NewFS(""))) }
-func BenchmarkCollectHost(b *testing.B)  { benchmarkCollect(b, NewHost(NewFS(""))) }
-func BenchmarkCollectTasks(b *testing.B) { benchmarkCollect(b, NewTasks(NewFS(""))) }
+func BenchmarkCollectCPU(b *testing.B)   { benchmarkCollect(b, cpuIn(NewFS(""))) }
+func BenchmarkCollectHost(b *testing.B)  { benchmarkCollect(b, hostIn(NewFS(""))) }
+func BenchmarkCollectTasks(b *testing.B) { benchmarkCollect(b, newTasks(NewFS(""), nil)) }

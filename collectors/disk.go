@@ -50,7 +50,7 @@ type DiskCounts struct {
 // gauges stand.
 type Disk struct {
 	Span
-	Table *DiskTable // every block device; the samples share one as long as it holds
+	Table *DiskTable `record:"must"` // every block device; the samples share one as long as it holds
 
 	// Rows are the devices that did I/O in the span, have some under way or just appeared, in
 	// the table's order. Nil, not empty, when the history has let go of them.
@@ -62,9 +62,9 @@ type Disk struct {
 
 // DiskRow is the I/O of one block device.
 type DiskRow struct {
-	*BlockDevice
-	New      bool   // no baseline: it appeared, or was replaced, in this span
-	InFlight uint32 // requests under way at the end of the span
+	*BlockDevice `record:"must"`
+	New          bool   // no baseline: it appeared, or was replaced, in this span
+	InFlight     uint32 // requests under way at the end of the span
 	DiskCounts
 }
 
@@ -347,4 +347,11 @@ func (c *IOCounts) plus(o *IOCounts) {
 	c.Merged += o.Merged
 	c.Sectors += o.Sectors
 	c.Ms += o.Ms
+}
+
+// withoutRows keeps what is known of the devices, and no counts of single ones.
+func (d *Disk) withoutRows() *Disk {
+	c := *d
+	c.Rows = nil
+	return &c
 }

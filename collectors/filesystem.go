@@ -35,8 +35,8 @@ type Mount struct {
 
 // FileSystem is how full one file system is.
 type FileSystem struct {
-	*Mount
-	Known bool // it answered; else the sizes are 0 and Silent or Err says why
+	*Mount `record:"must"`
+	Known  bool // it answered; else the sizes are 0 and Silent or Err says why
 
 	Size, Free, Avail  uint64 // bytes; Free less Avail is reserved for root
 	Inodes, InodesFree uint64 // 0: it has no fixed number of them

@@ -30,6 +30,10 @@ type Host struct {
 
 	Mem Mem
 	PSI PSI // Err says why it is absent or in part unknown
+
+	// Sync is shared by the samples until it is read again, once a minute. Nil: the kernel does not tell, as
+	// in some containers, or the recording is older.
+	Sync *ClockSync
 }
 
 // Facts do not change while the host is up. Text in them has been through Clean.
@@ -42,6 +46,12 @@ type Facts struct {
 	Boot        time.Time // wall clock, as it stood at the start; zero if unknown
 	Virtual     string    // "kvm", "docker", …; "vm" when only a hypervisor shows; "" on bare metal
 	InContainer bool      // the host's other processes may be hidden
+	Clock       string    // clocksource; "" if unknown
+	Isolated    []int     // CPUs that no load is balanced to, or without ticks: isolcpus=, nohz_full=; as at the start
+	PageSize    uint64    // bytes: the unit of what the kernel counts in pages; 0 in old recordings
+
+	Crash   Raw       // the line that says why, of the newest record that a kernel left behind (pstore); empty without
+	CrashAt time.Time // wall clock, when it was written
 }
 
 // Mem is /proc/meminfo in bytes.
@@ -67,21 +77,23 @@ type Pressure struct {
 func (h *Host) put(s *Snapshot) { s.Host = h }
 
 type hostCollector struct {
-	fs                       FS
-	uptime, loadavg, meminfo *procFile
-	psi                      *psiReader
+	fs              FS
+	uptime, loadavg *procFile
+	meminfo         *sharedFile
+	psi             *psiReader
 
 	facts *Facts
+	sync  clockSync
 	last  time.Duration // end of the last span
 	begun bool          // last is set
 	err   error         // of the last Collect
 }
 
-// NewHost returns the collector of Host. It needs no privilege.
-func NewHost(fs FS) Collector {
+// newHost returns the collector of Host. It needs no privilege.
+func newHost(fs FS, meminfo *sharedFile) Collector {
 	return &hostCollector{
 		fs:     fs,
-		uptime: fs.file("uptime"), loadavg: fs.file("loadavg"), meminfo: fs.file("meminfo"),
+		uptime: fs.file("uptime"), loadavg: fs.file("loadavg"), meminfo: meminfo,
 		psi: newPSIReader(fs),
 	}
 }
@@ -91,16 +103,17 @@ func (c *hostCollector) Meta() Meta { return Meta{ID: HostID} }
 // Start reads the facts. What of them cannot be had stays empty: none is worth the gauges.
 func (c *hostCollector) Start(ctx context.Context) error {
 	c.begun, c.err = false, nil
+	c.sync = clockSync{adjust: unix.Adjtimex}
 	c.facts = readFacts(ctx, c.fs)
 	return ctx.Err()
 }
 
 func (c *hostCollector) Collect(ctx context.Context, now time.Duration) (Sample, error) {
-	h, err := c.gauges(ctx)
+	h, err := c.gauges(ctx, now)
 	if c.err = err; err != nil {
 		return nil, err
 	}
-	h.PSI = c.psi.read(ctx)
+	h.PSI, h.Sync = c.psi.read(ctx), c.sync.read(now)
 	if err := ctx.Err(); err != nil {
 		return nil, err
 	}
@@ -113,7 +126,7 @@ func (c *hostCollector) Collect(ctx context.Context, now time.Duration) (Sample,
 }
 
 // gauges reads everything that needs no baseline.
-func (c *hostCollector) gauges(ctx context.Context) (*Host, error) {
+func (c *hostCollector) gauges(ctx context.Context, now time.Duration) (*Host, error) {
 	h := &Host{Facts: c.facts}
 	b, err := c.uptime.read(ctx)
 	if err == nil {
@@ -130,9 +143,10 @@ func (c *hostCollector) gauges(ctx context.Context) (*Host, error) {
 		return nil, fmt.Errorf("reading /proc/loadavg: %w", err)
 	}
 	h.Load, h.Runnable, h.Threads = l.Load, l.Runnable, l.Threads
-	if b, err = c.meminfo.read(ctx); err == nil {
+	err = c.meminfo.parse(ctx, now, func(b []byte) (err error) {
 		h.Mem, err = parseMeminfo(b)
-	}
+		return err
+	})
 	if err != nil {
 		return nil, fmt.Errorf("reading /proc/meminfo: %w", err)
 	}
@@ -173,7 +187,7 @@ func (c *hostCollector) Close() error {
 
 // readFacts reads what does not change.
 func readFacts(ctx context.Context, fs FS) *Facts {
-	f := new(Facts)
+	f := &Facts{PageSize: uint64(os.Getpagesize())}
 	var u unix.Utsname
 	if unix.Uname(&u) == nil {
 		f.Hostname = RawString(unix.ByteSliceToString(u.Nodename[:]))
@@ -183,6 +197,10 @@ func readFacts(ctx context.Context, fs FS) *Facts {
 	if id, err := fs.text("sys/kernel/random/boot_id"); err == nil {
 		f.BootID = clean(id)
 	}
+	if b, err := os.ReadFile(fs.sysPath("devices/system/clocksource/clocksource0/current_clocksource")); err == nil {
+		f.Clock = clean(string(bytes.TrimSpace(b)))
+	}
+	f.Isolated = isolatedCPUs(fs)
 	stat := fs.file("stat")
 	defer stat.close()
 	if b, err := stat.read(ctx); err == nil {
@@ -192,6 +210,7 @@ func readFacts(ctx context.Context, fs FS) *Facts {
 		}
 	}
 	f.Virtual, f.InContainer = virtual(ctx, fs)
+	f.Crash, f.CrashAt = readCrash(fs.sysPath("fs/pstore"))
 	return f
 }
 

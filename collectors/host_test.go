@@ -14,12 +14,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
+func hostIn(fs FS) Collector { return newHost(fs, fs.shared("meminfo")) }
+
 func TestHostFixture(t *testing.T) {
-	c := NewHost(NewFS(fixture))
+	c := hostIn(NewFS(fixture))
 	start(t, c)
 	got := collectAs[*Host](t, c, 2*time.Second)
 	want := &Host{
-		Span: Span{2 * time.Second, 2 * time.Second}, Facts: got.Facts,
+		Span: Span{2 * time.Second, 2 * time.Second}, Facts: got.Facts, Sync: got.Sync,
 		Uptime: 3219310 * time.Millisecond, Load: [3]float64{1.52, 1.34, 0.75}, Runnable: 1, Threads: 89,
 		Mem: Mem{
 			Total: 24682416 << 10, Free: 23321660 << 10, Available: 24255660 << 10, Buffers: 20216 << 10,
@@ -65,7 +67,7 @@ func TestHostPressure(t *testing.T) {
 		}
 	}
 	write(100, 200, 300)
-	c := NewHost(NewFS(tree.root))
+	c := hostIn(NewFS(tree.root))
 	start(t, c)
 	collectAs[*Host](t, c, time.Second)
 	write(110, 190, 330)
@@ -131,7 +133,7 @@ func TestWhyNoPSI(t *testing.T) {
 func TestHostWithoutPSI(t *testing.T) {
 	tree := hostTree(t)
 	tree.write("cmdline", "psi=0\n")
-	c := NewHost(NewFS(tree.root))
+	c := hostIn(NewFS(tree.root))
 	start(t, c)
 	got := collectAs[*Host](t, c, time.Second)
 	if diff := cmp.Diff(PSI{Err: "PSI is off: boot with psi=1 instead of psi=0"}, got.PSI); diff != "" {
@@ -160,7 +162,7 @@ func TestHostBroken(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			tree := hostTree(t)
 			tree.write(name, "x")
-			c := NewHost(NewFS(tree.root))
+			c := hostIn(NewFS(tree.root))
 			start(t, c)
 			_, err := c.Collect(context.Background(), 0)
 			if !errors.Is(err, errFormat) {
@@ -205,7 +207,7 @@ func TestInWhat(t *testing.T) {
 
 // TestHostHost holds on this host's own files.
 func TestHostHost(t *testing.T) {
-	c := NewHost(NewFS(""))
+	c := hostIn(NewFS(""))
 	start(t, c)
 	h := collectAs[*Host](t, c, 0)
 	var u unix.Sysinfo_t
@@ -215,8 +217,8 @@ func TestHostHost(t *testing.T) {
 	if d := h.Uptime - time.Duration(u.Uptime)*time.Second; d < -2*time.Second || d > 2*time.Second {
 		t.Errorf("uptime %v, the kernel says %d s", h.Uptime, u.Uptime)
 	}
-	if unit := uint64(u.Unit); h.Mem.Total/1024 != uint64(u.Totalram)*unit/1024 {
-		t.Errorf("memory %d, the kernel says %d", h.Mem.Total, uint64(u.Totalram)*unit)
+	if unit := uint64(u.Unit); h.Mem.Total/1024 != u.Totalram*unit/1024 {
+		t.Errorf("memory %d, the kernel says %d", h.Mem.Total, u.Totalram*unit)
 	}
 	if f := h.Facts; f.Kernel == "" || f.Arch == "" || f.Hostname.Bytes() == "" || f.CPUs == 0 || len(f.BootID) != 36 {
 		t.Errorf("facts = %+v", f)

@@ -21,6 +21,10 @@ const (
 // maxIRQRows bounds the lines of one sample.
 const maxIRQRows = 256
 
+// shootdowns is a line of /proc/interrupts on x86 whose interrupts are in line CAL, too: without it the
+// sum is that of /proc/stat (arch/x86/kernel/irq.c).
+const shootdowns = "TLB"
+
 // IRQRow is one line of /proc/softirqs or /proc/interrupts over the span.
 type IRQRow struct {
 	Name   Raw    // NET_RX, 24, LOC
@@ -38,8 +42,21 @@ type IRQs struct {
 	Rows     []IRQRow // those that counted, the most first, at most 256; every softirq
 	Lines    int      // all of them
 	CPUs     int
-	Count    uint64 // on all lines
+	Count    uint64 // on all lines, TLB shootdowns once: they are among the function calls, too
 	Unlisted uint64 // of Count, on lines that Rows lacks
+
+	Narrowed []Targeted[CPUIRQs] // what single CPUs took, while somebody looks at them
+}
+
+// CPUIRQs is what one CPU took over the span.
+type CPUIRQs struct {
+	Rows []CPUIRQ // the lines that it took something of, in the kernel's order, at most 256
+}
+
+// CPUIRQ is one line's share.
+type CPUIRQ struct {
+	Name, Device Raw // as in IRQRow
+	Count        uint64
 }
 
 // SoftIRQ is /proc/softirqs over the span: how often each vector was run. Deltas are 0 in the
@@ -53,7 +70,10 @@ func (s *SoftIRQ) put(to *Snapshot) { to.SoftIRQ = s }
 func (s *IRQ) put(to *Snapshot)     { to.IRQ = s }
 
 func (s *IRQs) size() int {
-	n := allocSize(unsafe.Sizeof(*s)) + sliceSize(s.Rows)
+	n := allocSize(unsafe.Sizeof(*s)) + sliceSize(s.Rows) + sliceSize(s.Narrowed)
+	for i := range s.Narrowed {
+		n += sliceSize(s.Narrowed[i].Sample.Rows)
+	}
 	return n // names are shared between samples
 }
 
@@ -70,6 +90,8 @@ type irqCollector struct {
 	last      time.Duration
 	next      time.Duration // no reading before
 	err       error
+	targets   []Target // CPUs that are told apart
+	since     map[Target]time.Duration
 }
 
 // NewSoftIRQ returns the collector of softirqs. It needs no privilege.
@@ -117,6 +139,7 @@ func (c *irqCollector) Collect(ctx context.Context, now time.Duration) (Sample, 
 		c.last = now
 	}
 	s := deriveIRQs(&c.prev, &c.cur, Span{c.last, now}, c.begun, c.all)
+	c.narrow(&s, now)
 	c.prev, c.cur = c.cur, c.prev
 	c.last, c.begun = now, true
 	return c.wrap(s), nil
@@ -145,39 +168,29 @@ func deriveIRQs(prev, cur *irqTable, span Span, begun, all bool) IRQs {
 	if !begun {
 		prev = cur
 	}
-	from := make([]int, len(cur.cpus)) // the column of each CPU in prev
-	for i, cpu := range cur.cpus {
-		from[i] = slices.Index(prev.cpus, cpu)
-		if i < len(prev.cpus) && prev.cpus[i] == cpu {
-			from[i] = i
-		}
-	}
+	from := columnsBefore(prev, cur)
 	for i := range cur.lines {
 		x := &cur.lines[i]
 		row := IRQRow{Name: x.name, Device: x.device, Chip: x.chip, Top: -1, New: true}
 		if was := prev.find(i, x); was != nil {
 			row.New = false
 			for k, n := range x.counts {
-				if k >= len(from) || from[k] < 0 || from[k] >= len(was.counts) {
-					continue
-				}
-				d := uint64(n - was.counts[from[k]]) // modulo 2^32
-				if d >= 1<<31 {
-					continue
-				}
+				d := irqDelta(was, n, from, k)
 				row.Count += d
 				if d > row.TopN {
 					row.Top, row.TopN = cur.cpus[k], d
 				}
 			}
 		}
-		s.Count += row.Count
+		if x.name.s != shootdowns {
+			s.Count += row.Count
+		}
 		if all || row.Count > 0 {
 			s.Rows = append(s.Rows, row)
 		}
 	}
 	if !all {
-		slices.SortStableFunc(s.Rows, func(a, b IRQRow) int { return cmp.Compare(b.Count, a.Count) })
+		sortStably(s.Rows, func(a, b IRQRow) int { return cmp.Compare(b.Count, a.Count) })
 	}
 	if len(s.Rows) > maxIRQRows {
 		for _, r := range s.Rows[maxIRQRows:] {

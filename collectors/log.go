@@ -61,7 +61,7 @@ type Log struct {
 
 	// Tail is the newest 500 records, those from before the run among them. Samples share it until
 	// a record comes.
-	Tail *LogTail
+	Tail *LogTail `record:"must"`
 	// Warnings and Errors count records of the last hour by Since: of level warn, and of err and
 	// worse. Those that have left Tail are not counted; Partial says that there are some.
 	Warnings, Errors int
@@ -73,6 +73,9 @@ type Log struct {
 }
 
 func (l *Log) put(s *Snapshot) { s.Log = l }
+
+// rare: a record is new in one sample only, be it the first.
+func (l *Log) rare() bool { return len(l.New) > 0 || l.Unlisted > 0 || l.Lost > 0 }
 
 func (l *Log) size() int {
 	n := allocSize(unsafe.Sizeof(*l)) + sliceSize(l.New)

@@ -22,6 +22,8 @@ type loop struct {
 	closed  chan closing
 
 	tick, bound *time.Timer
+	gauge       *time.Timer // of looks at the cost between ticks
+	gauging     bool        // it is set
 	interval    time.Duration
 	due         time.Duration // of the next tick
 
@@ -51,13 +53,19 @@ func newLoop(r *Runner, emit func(*Snapshot)) *loop {
 			rows: slices.Clone(c.Probes()),
 			worker: &worker{
 				seat: i, c: c, began: l.began,
+				missed:   missedRuns{read: r.cfg.Missed},
 				requests: make(chan request, 1), answers: l.answers, closed: l.closed,
 			},
 		})
+		if _, ok := c.(Pauser); ok {
+			l.seats[i].brake = &brake{times: r.cfg.brake}
+		}
 	}
 	l.due = l.interval
 	l.tick = time.NewTimer(l.interval)
 	l.bound = time.NewTimer(min(firstBound, l.interval/2))
+	l.gauge = time.NewTimer(time.Hour)
+	l.gauge.Stop()
 	return l
 }
 
@@ -113,16 +121,27 @@ func (l *loop) reschedule() {
 
 // apply takes over what is wanted.
 func (l *loop) apply() {
-	wanted := l.r.wanted()
+	wanted, host := l.r.wanted()
+	now := l.now()
 	for _, s := range l.seats {
 		targets, ok := wanted[s.meta.ID]
 		ok = (ok || !s.meta.OnDemand) && s.off == ""
+		if s.brake != nil {
+			if !ok {
+				s.brake.free() // whoever looks next gets a fresh attempt
+			}
+			ok = ok && !s.brake.stopped(now)
+		}
 		if ok && !s.wanted && !s.running {
 			s.err, s.tries = nil, 0 // a new wish gets a fresh attempt
 		}
-		s.wanted, s.targets = ok, targets
+		s.wanted, s.targets, s.host = ok, targets, host[s.meta.ID]
 	}
 }
+
+// first says whether the first snapshot is not out yet. What starts slowly begins after it: the two
+// would only take each other's time.
+func (l *loop) first() bool { return l.at == 0 && l.round != nil }
 
 // reconcile starts, closes and narrows at once, between ticks.
 func (l *loop) reconcile() {
@@ -134,24 +153,26 @@ func (l *loop) reconcile() {
 
 // ask sends s what is to do, if anything; tick says that a collection is due as well.
 func (l *loop) ask(s *seat, tick bool) {
+	if s.busy && s.glancing && tick {
+		s.owed, s.awaited = true, true
+	}
 	if s.busy || s.crash != "" {
 		return
 	}
 	now := l.now()
-	q := request{on: s.wanted, targets: s.targets}
+	q := request{on: s.wanted, targets: s.targets, host: s.host}
 	switch {
 	case s.wanted && !s.running:
-		if !s.mayStart(now) {
+		if l.first() && s.meta.Slow || !s.mayStart(now) {
 			return
 		}
 		q.collect = true
-		s.awaited = l.at == 0 && l.round != nil && !s.meta.Slow
+		s.awaited = l.first()
 	case !s.wanted && !s.running:
 		return
-	case s.wanted && tick && l.at >= s.due && !s.undelivered():
-		q.collect = true
+	case s.wanted && tick && l.at >= s.due && !s.undelivered() && s.plan(&q):
 		s.awaited = true
-	case s.wanted && slices.Equal(s.targets, s.narrowed):
+	case s.wanted && slices.Equal(s.targets, s.narrowed) && s.host == s.hosted:
 		return
 	}
 	if q.collect {
@@ -160,14 +181,18 @@ func (l *loop) ask(s *seat, tick bool) {
 			q.rows = l.rows(now)
 		}
 	}
-	s.narrowed = s.targets
-	s.busy, s.starting, s.asked = true, !s.running, now
+	s.narrowed, s.hosted = s.targets, s.host
+	s.busy, s.starting, s.asked, s.sent = true, !s.running, now, q
 	s.worker.requests <- q // one slot, and s was not busy: there is room
 }
 
 // take notes an answer and sends the next request if the world has changed meanwhile.
 func (l *loop) take(a answer) {
 	s := l.seats[a.seat]
+	if s.glancing {
+		l.glanced(s, a)
+		return
+	}
 	started := s.starting && a.running
 	s.busy, s.starting, s.awaited = false, false, false
 	s.running, s.err, s.narrowErr = a.running, a.err, a.narrowErr
@@ -177,12 +202,13 @@ func (l *loop) take(a answer) {
 	if a.sample != nil {
 		s.ready = a.sample
 	}
+	s.weigh(l.now())
+	if s.brake != nil && s.brake.stage == brakeStopped {
+		s.wanted = false // until it has rested: closed at once
+	}
 	switch {
 	case a.crash != nil:
-		s.crash = a.crash.Message
-		l.r.mu.Lock()
-		l.r.crashes = append(l.r.crashes, *a.crash)
-		l.r.mu.Unlock()
+		l.crashed(s, a.crash)
 	case started:
 		s.tries = 0
 	case !a.running && a.err != nil:
@@ -191,6 +217,15 @@ func (l *loop) take(a answer) {
 	}
 	l.flushIfAnswered()
 	l.ask(s, false)
+	l.armGauge()
+}
+
+// crashed notes a panic: the seat stays empty.
+func (l *loop) crashed(s *seat, c *Crash) {
+	s.crash = c.Message
+	l.r.mu.Lock()
+	l.r.crashes = append(l.r.crashes, *c)
+	l.r.mu.Unlock()
 }
 
 func (l *loop) flushIfAnswered() {
@@ -218,6 +253,9 @@ func (l *loop) flush() {
 		snap.Probes[s.meta.ID] = s.shown(now, l.interval)
 	}
 	l.emit(snap)
+	if snap.At == 0 {
+		l.reconcile() // what waited for it
+	}
 }
 
 // rows are the newest probe rows of all collectors.
@@ -233,6 +271,7 @@ func (l *loop) rows(now time.Duration) []Probe {
 func (l *loop) close() error {
 	l.tick.Stop()
 	l.bound.Stop()
+	l.gauge.Stop()
 	hung := map[string]bool{}
 	for _, s := range l.seats {
 		close(s.worker.requests)

@@ -70,7 +70,8 @@ const rareEvery = 10 * time.Second
 
 type memoryCollector struct {
 	fs                              FS
-	meminfo, vmstat, swaps          *procFile
+	meminfo, vmstat                 *sharedFile
+	swaps                           *procFile
 	dentryState, inodeNr, fileNr    *procFile
 	ptyNr                           *procFile
 	memFields, vmFields             map[string]uint8
@@ -82,11 +83,11 @@ type memoryCollector struct {
 	err, vmErr, swapErr, tablesErrs error         // of the last Collect
 }
 
-// NewMemory returns the collector of Memory. It needs no privilege.
-func NewMemory(fs FS) Collector {
+// newMemory returns the collector of Memory. It needs no privilege.
+func newMemory(fs FS, meminfo, vmstat *sharedFile) Collector {
 	return &memoryCollector{
 		fs:      fs,
-		meminfo: fs.file("meminfo"), vmstat: fs.file("vmstat"), swaps: fs.file("swaps"),
+		meminfo: meminfo, vmstat: vmstat, swaps: fs.file("swaps"),
 		dentryState: fs.file("sys/fs/dentry-state"), inodeNr: fs.file("sys/fs/inode-nr"), fileNr: fs.file("sys/fs/file-nr"),
 		ptyNr:     fs.file("sys/kernel/pty/nr"),
 		memFields: memFieldNames(), vmFields: vmEventNames(),
@@ -105,16 +106,13 @@ func (c *memoryCollector) Start(ctx context.Context) error {
 // Collect reads all files. Only /proc/meminfo must be there.
 func (c *memoryCollector) Collect(ctx context.Context, now time.Duration) (Sample, error) {
 	m := &Memory{PageSize: c.pageSize}
-	b, err := c.meminfo.read(ctx)
-	if err == nil {
-		err = parseMemInfo(b, c.memFields, &m.Info)
-	}
+	err := c.meminfo.parse(ctx, now, func(b []byte) error { return parseMemInfo(b, c.memFields, &m.Info) })
 	if err != nil {
 		c.err = fmt.Errorf("reading /proc/meminfo: %w", err)
 		return nil, c.err
 	}
 	c.err = nil
-	c.readEvents(ctx, m)
+	c.readEvents(ctx, now, m)
 	c.readTables(ctx, &m.Tables)
 	c.readSwaps(ctx, m)
 	if c.rare == nil || now-c.rareAt >= rareEvery {
@@ -133,11 +131,8 @@ func (c *memoryCollector) Collect(ctx context.Context, now time.Duration) (Sampl
 }
 
 // readEvents takes the deltas of /proc/vmstat. After a gap the next reading is a baseline.
-func (c *memoryCollector) readEvents(ctx context.Context, m *Memory) {
-	b, err := c.vmstat.read(ctx)
-	if err == nil {
-		err = parseVMEvents(b, c.vmFields, &c.vm)
-	}
+func (c *memoryCollector) readEvents(ctx context.Context, now time.Duration, m *Memory) {
+	err := c.vmstat.parse(ctx, now, func(b []byte) error { return parseVMEvents(b, c.vmFields, &c.vm) })
 	if err != nil {
 		c.vmErr, c.vmBegun = fmt.Errorf("reading /proc/vmstat: %w", err), false
 		return

@@ -11,10 +11,7 @@ import (
 // others. fields maps the names of lines to MemField.
 func parseMemInfo(b []byte, fields map[string]uint8, m *MemInfo) error {
 	*m = MemInfo{}
-	for len(b) > 0 {
-		var line []byte
-		line, b = cutLine(b)
-		key, rest := cutField(line)
+	for key, rest := range keyLines(b) {
 		f, ok := fields[string(key)]
 		if !ok {
 			continue
@@ -40,10 +37,7 @@ func parseMemInfo(b []byte, fields map[string]uint8, m *MemInfo) error {
 // parseVMEvents reads /proc/vmstat. An empty file, as over a masked one, is an error.
 func parseVMEvents(b []byte, fields map[string]uint8, v *vmReading) error {
 	*v = vmReading{}
-	for len(b) > 0 {
-		var line []byte
-		line, b = cutLine(b)
-		key, rest := cutField(line)
+	for key, rest := range keyLines(b) {
 		f, ok := fields[string(key)]
 		if !ok {
 			continue
@@ -154,10 +148,7 @@ func parseNode(b []byte, n *NUMANode) error {
 
 // parseARC finds the size of ZFS's cache in its arcstats: lines of name, type, value.
 func parseARC(b []byte) (uint64, bool) {
-	for len(b) > 0 {
-		var line []byte
-		line, b = cutLine(b)
-		key, rest := cutField(line)
+	for key, rest := range keyLines(b) {
 		if string(key) != "size" {
 			continue
 		}

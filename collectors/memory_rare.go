@@ -20,6 +20,8 @@ type MemoryRare struct {
 
 	Overcommit TableGauge // vm.overcommit_memory: 2 is the only mode that enforces the commit limit
 	PTYsMax    TableGauge // kernel.pty.max
+	PIDMax     TableGauge // kernel.pid_max: no more tasks than that have a number
+	ThreadsMax TableGauge // kernel.threads-max
 	AIO        TableGauge // fs.aio-nr: asynchronous I/O requests set aside
 	AIOMax     TableGauge // fs.aio-max-nr
 	ARC        TableGauge // bytes of ZFS's cache, which no line of /proc/meminfo counts
@@ -50,6 +52,8 @@ func (c *memoryCollector) readRare(ctx context.Context) *MemoryRare {
 	}{
 		{"sys/vm/overcommit_memory", &r.Overcommit},
 		{"sys/kernel/pty/max", &r.PTYsMax},
+		{"sys/kernel/pid_max", &r.PIDMax},
+		{"sys/kernel/threads-max", &r.ThreadsMax},
 		{"sys/fs/aio-nr", &r.AIO},
 		{"sys/fs/aio-max-nr", &r.AIOMax},
 	} {
@@ -132,7 +136,7 @@ func readNodes(ctx context.Context, dir string) []NUMANode {
 			out = append(out, node)
 		}
 	}
-	slices.SortFunc(out, func(a, b NUMANode) int { return cmp.Compare(a.Node, b.Node) })
+	sortBy(out, func(a, b NUMANode) int { return cmp.Compare(a.Node, b.Node) })
 	return out
 }
 

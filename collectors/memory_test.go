@@ -17,6 +17,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 )
 
+func memoryIn(fs FS) Collector { return newMemory(fs, fs.shared("meminfo"), fs.shared("vmstat")) }
+
 func events(set map[VMEvent]uint64) (e VMEvents) {
 	for v, n := range set {
 		e.Set(v, n)
@@ -104,7 +106,7 @@ func memoryTree(t *testing.T) procTree {
 
 func TestMemoryCollector(t *testing.T) {
 	tree := memoryTree(t)
-	c := NewMemory(NewFS(tree.root))
+	c := memoryIn(NewFS(tree.root))
 	start(t, c)
 	if p := c.Probes(); p[0].State != Warming {
 		t.Errorf("Probes before the first reading = %+v, want warming", p)
@@ -179,7 +181,7 @@ func TestMemorySwaps(t *testing.T) {
 	tree := memoryTree(t)
 	tree.write("meminfo", "MemTotal: 1000 kB\nSwapTotal: 12 kB\nSwapFree: 7 kB\n")
 	tree.write("swaps", "Filename\t\t\t\tType\t\tSize\t\tUsed\t\tPriority\n/dev/zram0 partition\t8\t\t5\t\t100\n/swap\\040file  file  4 0 -2\n")
-	c := NewMemory(NewFS(tree.root))
+	c := memoryIn(NewFS(tree.root))
 	start(t, c)
 	m := collectAs[*Memory](t, c, 0)
 	want := []SwapArea{
@@ -222,7 +224,7 @@ func TestMemoryRare(t *testing.T) {
 		sys.write("devices/system/node/node"+n+"/meminfo", "\nNode "+n+" MemTotal:       "+kib+" kB\nNode "+n+" MemFree: 7 kB\nNode "+n+" FilePages: 3 kB\nNode "+n+" AnonPages: 2 kB\n")
 	}
 	sys.write("devices/system/node/possible", "0-1\n")
-	c := NewMemory(NewFS(tree.root))
+	c := memoryIn(NewFS(tree.root))
 	start(t, c)
 	first := collectAs[*Memory](t, c, 0)
 	known := func(n uint64) TableGauge { return TableGauge{n, true} }
@@ -273,7 +275,7 @@ func TestOwnLimit(t *testing.T) {
 
 // TestMemoryFaultsOnHost touches fresh pages one by one and looks for that many faults.
 func TestMemoryFaultsOnHost(t *testing.T) {
-	c := NewMemory(NewFS(""))
+	c := memoryIn(NewFS(""))
 	start(t, c)
 	collectAs[*Memory](t, c, 0)
 	const pages = 20_000
@@ -305,7 +307,7 @@ func TestMemoryBesideFree(t *testing.T) {
 	if err != nil {
 		lacking(t, "no free(1) here")
 	}
-	c := NewMemory(NewFS(""))
+	c := memoryIn(NewFS(""))
 	start(t, c)
 	before := collectAs[*Memory](t, c, 0)
 	out, err := exec.Command(path, "-b", "-w").Output()
@@ -355,4 +357,4 @@ func freeVersion(t *testing.T, path string) string {
 	return string(out)
 }
 
-func BenchmarkCollectMemory(b *testing.B) { benchmarkCollect(b, NewMemory(NewFS(""))) }
+func BenchmarkCollectMemory(b *testing.B) { benchmarkCollect(b, memoryIn(NewFS(""))) }

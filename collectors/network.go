@@ -38,6 +38,8 @@ type Network struct {
 
 	ConntrackMax uint64 // entries a namespace may hold; 0 if not known
 
+	Neighbours []NeighTable // of all namespaces; nil where it was not their turn, or they cannot be read
+
 	Coverage Coverage
 }
 
@@ -64,7 +66,7 @@ type NetPlace struct {
 // NetSpace is one namespace over its own span.
 type NetSpace struct {
 	Span
-	*NetPlace
+	*NetPlace `record:"must"`
 	StackCounts
 	StackKnown bool // snmp was read
 	TCPExt     bool // netstat was read: the TCPListen and TCPReceive columns count
@@ -90,7 +92,7 @@ type IfaceCounts struct {
 
 // NetIface is one interface over the span of its namespace.
 type NetIface struct {
-	*NetLink
+	*NetLink    `record:"must"`
 	IfaceCounts             // deltas
 	Total       IfaceCounts // since the interface was made, or since its driver last began anew
 	Missed      uint64      // delta of rx_missed_errors, inside RxDropped: the device had no room. Counted when the links are asked, every linksEvery
@@ -185,6 +187,7 @@ type networkCollector struct {
 	others  *otherSpaces
 	links   *linkReader
 	softnet *softnetReader
+	neigh   *neighReader
 	max     *procFile
 
 	begun   bool
@@ -202,7 +205,7 @@ func newNetwork(fs FS, links linkSource) *networkCollector {
 	scan := newNSScan(fs)
 	return &networkCollector{
 		fs: fs, own: newOwnSpace(fs), scan: scan, others: newOtherSpaces(fs, scan),
-		links: newLinkReader(links), softnet: newSoftnetReader(fs), max: fs.file("sys/net/netfilter/nf_conntrack_max"),
+		links: newLinkReader(links), softnet: newSoftnetReader(fs), neigh: newNeighReader(fs), max: fs.file("sys/net/netfilter/nf_conntrack_max"),
 	}
 }
 
@@ -212,6 +215,7 @@ func (c *networkCollector) Start(ctx context.Context) error {
 	c.begun, c.err = false, nil
 	c.own.reset()
 	c.softnet.reset()
+	c.neigh.reset()
 	c.others.reset()
 	c.links.reset()
 	c.scan.open() // without it there is one namespace less to see, and Probes says so
@@ -246,15 +250,29 @@ func (c *networkCollector) Collect(ctx context.Context, now time.Duration) (Samp
 	if !first { // the first snapshot is wanted at once
 		c.scan.step(ctx, now)
 		rows = c.others.collect(ctx, n, elapsed, rows)
+		n.Neighbours = c.neigh.collect(ctx, now, c.places)
 	}
 	n.Ifaces, n.Unlisted, n.NUnlist = busiestIfaces(rows)
 	n.Coverage = c.others.coverage()
 	return n, ctx.Err()
 }
 
+// places are the namespaces that are read, our own first.
+func (c *networkCollector) places() []*NetPlace {
+	out := []*NetPlace{c.own.place}
+	for _, x := range c.others.spaces {
+		out = append(out, x.place)
+	}
+	return out
+}
+
 // size is about what n holds in memory, in bytes, without what samples share.
 func (n *Network) size() int {
-	return allocSize(unsafe.Sizeof(*n)) + sliceSize(n.Spaces) + sliceSize(n.Ifaces) + sliceSize(n.Softnet)
+	size := allocSize(unsafe.Sizeof(*n)) + sliceSize(n.Spaces) + sliceSize(n.Ifaces) + sliceSize(n.Softnet) + sliceSize(n.Neighbours)
+	for i := range n.Neighbours {
+		size += sliceSize(n.Neighbours[i].Holders)
+	}
+	return size
 }
 
 // thin returns n, or a copy of n that keeps our own namespace and the devices in it.
@@ -319,5 +337,5 @@ func (c *networkCollector) Probes() []Probe {
 func (c *networkCollector) Close() error {
 	c.begun = false
 	c.scan.close()
-	return errors.Join(c.own.close(), c.softnet.close(), c.max.close())
+	return errors.Join(c.own.close(), c.softnet.close(), c.neigh.close(), c.max.close())
 }

@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -31,7 +30,8 @@ type otherSpaces struct {
 	ext    stackLayout
 	buf    []byte
 	due    []*otherSpace
-	left   int // known and not read: more than maxSpaces, or without a process
+	stale  time.Duration // how old a reading may be to be a baseline, at this pace
+	left   int           // known and not read: more than maxSpaces, or without a process
 	noProc int
 }
 
@@ -44,7 +44,7 @@ type otherSpace struct {
 	reads   uint32
 }
 
-// staleSpace is how old a reading may be to be a baseline.
+// staleSpace is how old a reading may be to be a baseline; three ticks where that is longer.
 const staleSpace = 3 * othersEvery
 
 // namedEvery is after how many readings a namespace is named anew. The first ones always are: its
@@ -76,6 +76,7 @@ func (o *otherSpaces) reset() {
 // collect reads the namespaces whose turn it is and appends their rows. elapsed is the time since
 // the last call: it spreads the readings, so that each comes every othersEvery.
 func (o *otherSpaces) collect(ctx context.Context, n *Network, elapsed time.Duration, rows []NetIface) []NetIface {
+	o.stale = max(staleSpace, 3*elapsed)
 	o.match(n.To)
 	chosen := o.chosen(n.To)
 	turns := 1 + int(float64(len(chosen))*min(elapsed.Seconds()/othersEvery.Seconds(), 1))
@@ -157,25 +158,25 @@ func (o *otherSpaces) chosen(now time.Duration) []*otherSpace {
 	}
 	o.left = 0
 	if over := len(o.due) - (maxSpaces - 1); over > 0 {
-		slices.SortFunc(o.due, func(a, b *otherSpace) int {
+		sortBy(o.due, func(a, b *otherSpace) int {
 			return cmp.Or(cmp.Compare(b.rate, a.rate), cmp.Compare(a.place.ID, b.place.ID))
 		})
 		rest := o.due[maxSpaces-1-rotated:]
 		// One that has a baseline comes before one that has none, or none would ever have a rate.
-		slices.SortFunc(rest, func(a, b *otherSpace) int {
-			return cmp.Or(cmp.Compare(pending(b, now), pending(a, now)), cmp.Compare(a.asked, b.asked), cmp.Compare(a.place.ID, b.place.ID))
+		sortBy(rest, func(a, b *otherSpace) int {
+			return cmp.Or(cmp.Compare(o.pending(b, now), o.pending(a, now)), cmp.Compare(a.asked, b.asked), cmp.Compare(a.place.ID, b.place.ID))
 		})
 		o.due, o.left = o.due[:maxSpaces-1], over
 	}
-	slices.SortFunc(o.due, func(a, b *otherSpace) int {
+	sortBy(o.due, func(a, b *otherSpace) int {
 		return cmp.Or(cmp.Compare(a.asked, b.asked), cmp.Compare(a.place.ID, b.place.ID))
 	})
 	return o.due
 }
 
 // pending is 1 while a namespace has a first reading and waits for the second.
-func pending(x *otherSpace, now time.Duration) int {
-	if x.begun && math.IsNaN(x.rate) && now-x.at < staleSpace {
+func (o *otherSpaces) pending(x *otherSpace, now time.Duration) int {
+	if x.begun && math.IsNaN(x.rate) && now-x.at < o.stale {
 		return 1
 	}
 	return 0
@@ -226,7 +227,7 @@ func (o *otherSpaces) through(x *otherSpace, now time.Duration, rows []NetIface)
 		x.rename(o.name(dir, x, inode), x.pid, inode)
 	}
 	x.reads++
-	if now-x.at > staleSpace {
+	if now-x.at > o.stale {
 		x.begun, x.stackKnown, x.ct.Known = false, false, false // too long ago: the next span would say nothing of now
 	}
 	span := Span{x.at, now}
@@ -320,7 +321,7 @@ func (o *otherSpaces) name(dir int, x *otherSpace, inode uint64) Raw {
 // inContainer names the container or pod that /proc/PID/cgroup tells of, false if it tells of none. The
 // containers of one pod share its namespace, so a pod's name ends there.
 func inContainer(cgroup []byte) (string, bool) {
-	path, _ := parseCgroups(cgroup)
+	path, _, _ := parseCgroups(cgroup)
 	name := containerName(string(path))
 	kind, _, ok := strings.Cut(name, ":")
 	if !ok || kind == "uid" {

@@ -6,6 +6,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"iter"
 	"math/bits"
 	"time"
 )
@@ -25,6 +26,19 @@ func cutLine(b []byte) (line, rest []byte) {
 		return b[:i], b[i+1:]
 	}
 	return b, nil
+}
+
+// keyLines yields the lines of a file that has a pair on each: the first field, and what follows it.
+func keyLines(b []byte) iter.Seq2[[]byte, []byte] {
+	return func(yield func(key, rest []byte) bool) {
+		for len(b) > 0 {
+			var line []byte
+			line, b = cutLine(b)
+			if !yield(cutField(line)) {
+				return
+			}
+		}
+	}
 }
 
 // cutField returns the first field of b, fields being divided by blanks, and what follows.
@@ -119,10 +133,7 @@ const (
 // a file without one of them is an error, not a zero.
 func parseStat(b []byte, s *kernelStat) error {
 	*s = kernelStat{CPUs: s.CPUs[:0]}
-	for len(b) > 0 {
-		var line []byte
-		line, b = cutLine(b)
-		key, rest := cutField(line)
+	for key, rest := range keyLines(b) {
 		if bytes.HasPrefix(key, []byte("cpu")) {
 			if err := s.cpuLine(key[3:], rest); err != nil {
 				return err
@@ -239,10 +250,7 @@ func parseUptime(b []byte) (time.Duration, error) {
 // parseMeminfo reads /proc/meminfo in bytes. Available falls back to Free where the kernel has no
 // MemAvailable, or where a container's view gives more than the total.
 func parseMeminfo(b []byte) (m Mem, err error) {
-	for len(b) > 0 {
-		var line []byte
-		line, b = cutLine(b)
-		key, rest := cutField(line)
+	for key, rest := range keyLines(b) {
 		var to *uint64
 		switch string(key) {
 		case "MemTotal:":
@@ -290,13 +298,10 @@ type vmStat struct {
 }
 
 func parseVMStat(b []byte) (v vmStat, err error) {
-	for len(b) > 0 {
-		var line []byte
-		line, b = cutLine(b)
-		if len(line) < 6 || line[0] != 'p' { // 4 of 190 lines are ours
+	for key, rest := range keyLines(b) {
+		if len(key) < 6 || key[0] != 'p' { // 4 of 190 lines are ours
 			continue
 		}
-		key, rest := cutField(line)
 		var to *uint64
 		switch string(key) {
 		case "pswpin":
@@ -363,8 +368,8 @@ func parseCPUList(b []byte) ([]int, error) {
 		if ok && isRange {
 			hi, ok = parseUint(to)
 		}
-		if !ok || hi < lo || hi >= maxCPU {
-			return nil, fmt.Errorf("a list of CPUs: %w", errFormat)
+		if !ok || hi < lo || hi >= maxCPU || len(cpus) > 0 && lo <= uint64(cpus[len(cpus)-1]) {
+			return nil, fmt.Errorf("a list of CPUs: %w", errFormat) // the kernel's ascend: no CPU comes twice
 		}
 		for cpu := lo; cpu <= hi; cpu++ {
 			cpus = append(cpus, int(cpu))

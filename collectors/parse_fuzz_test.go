@@ -4,6 +4,8 @@ package collectors
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"testing"
 	"time"
 )
@@ -128,10 +130,13 @@ func FuzzPIDStat(f *testing.F) {
 		if parsePIDStat(b, &s) != nil {
 			return
 		}
-		rec := taskRec{Comm: s.Comm}
-		text := fmt.Sprintf("%d (%s) %c %d 0 0 0 -1 %d %d 0 %d 0 %d %d 0 0 %d %d %d 0 %d %d %d 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 0 %d %d\n",
+		rec, cpu := taskRec{Comm: s.Comm}, maxCPU // none
+		if s.LastCPU > 0 {
+			cpu = int(s.LastCPU) - 1
+		}
+		text := fmt.Sprintf("%d (%s) %c %d 0 0 0 -1 %d %d 0 %d 0 %d %d 0 0 %d %d %d 0 %d %d %d 0 0 0 0 0 0 0 0 0 0 0 0 0 0 %d 0 %d %d\n",
 			s.PID, rec.name(), s.State, s.PPID, s.Flags, s.MinFlt, s.MajFlt, s.UTime, s.STime, s.Prio, s.Nice, s.Threads, s.StartTicks,
-			s.VSize, s.RSS, s.Policy, s.BlockTicks)
+			s.VSize, s.RSS, cpu, s.Policy, s.BlockTicks)
 		if err := parsePIDStat([]byte(text), &again); err != nil || again != s {
 			t.Errorf("parsePIDStat(%q) = %v, printed and parsed again: %v, %v", b, s, again, err)
 		}
@@ -178,6 +183,43 @@ func FuzzDirents(f *testing.F) {
 			if pid, b = nextPID(b); pid < 0 || len(b) >= was {
 				t.Fatalf("nextPID = %d with %d of %d bytes left", pid, len(b), was)
 			}
+		}
+	})
+}
+
+func FuzzCPUList(f *testing.F) {
+	seed(f)
+	f.Add([]byte("0-3,5,8-11\n"))
+	f.Add([]byte("0-65535,0-65535,0-65535"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		cpus, err := parseCPUList(b)
+		if err != nil {
+			return
+		}
+		if len(cpus) == 0 || len(cpus) > maxCPU || !slices.IsSorted(cpus) || cpus[len(cpus)-1] >= maxCPU {
+			t.Errorf("parseCPUList(%q) is %d CPUs from %v", b, len(cpus), cpus[:min(len(cpus), 5)])
+		}
+		text := ""
+		for _, cpu := range cpus[:min(len(cpus), 100)] {
+			text += fmt.Sprintf("%d,", cpu)
+		}
+		again, err := parseCPUList([]byte(strings.TrimSuffix(text, ",") + "\n"))
+		if err != nil || !slices.Equal(again, cpus[:min(len(cpus), 100)]) {
+			t.Errorf("parseCPUList(%q) printed and parsed again is %v, %v", b, again, err)
+		}
+	})
+}
+
+func FuzzForks(f *testing.F) {
+	seed(f, "stat")
+	f.Add([]byte("ctxt 12\nbtime 1\nprocesses 4711\nprocs_running 1\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		n, err := parseForks(b)
+		if err != nil {
+			return
+		}
+		if again, err := parseForks(fmt.Appendf(nil, "cpu 1\nprocesses %d\n", n)); err != nil || again != n {
+			t.Errorf("parseForks(%q) = %d, printed and parsed again %d, %v", b, n, again, err)
 		}
 	})
 }

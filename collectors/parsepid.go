@@ -32,6 +32,8 @@ type pidStat struct {
 	RSS        uint64 // pages
 	Policy     uint8
 	BlockTicks uint64 // waited for block I/O, all threads; 0 with kernel.task_delayacct off
+	GuestTicks uint64 // of UTime: as virtual CPUs of guests
+	LastCPU    uint16 // that the leader ran on last, plus 1; 0: not known
 }
 
 // Columns of /proc/PID/stat after the name, which is the second; the first column is 1.
@@ -49,8 +51,10 @@ const (
 	colStart   = 22
 	colVSize   = 23
 	colRSS     = 24
+	colCPU     = 39
 	colPolicy  = 41
 	colBlock   = 42
+	colGuest   = 43
 )
 
 // parsePIDStat reads /proc/PID/stat. The name stands in parentheses, unescaped, and may itself
@@ -67,7 +71,7 @@ func parsePIDStat(b []byte, s *pidStat) error {
 		return fmt.Errorf("column 1: %w", errFormat)
 	}
 	rest, _ := cutLine(b[end+1:])
-	for col := colState; col <= colBlock; col++ {
+	for col := colState; col <= colGuest; col++ {
 		var f []byte
 		f, rest = cutField(rest)
 		if len(f) == 0 && col > colRSS { // an old kernel's, or a fixture's
@@ -129,12 +133,19 @@ func (s *pidStat) column(col int, f []byte) (ok bool) {
 			return true
 		}
 		s.RSS, ok = parseUint(f)
+	case colCPU:
+		n, ok = parseUint(f)
+		if ok && n < maxCPU-1 {
+			s.LastCPU = uint16(n) + 1
+		}
 	case colPolicy:
 		n, ok = parseUint(f)
 		s.Policy = uint8(n)
 		return ok && n < 256
 	case colBlock:
 		s.BlockTicks, ok = parseUint(f)
+	case colGuest:
+		s.GuestTicks, ok = parseUint(f)
 	default:
 		return len(f) > 0
 	}
@@ -177,10 +188,7 @@ func parseSchedstat(b []byte) (s schedStat, err error) {
 // parseStatusUID reads the real user of /proc/PID/status. The name's line comes first, and there
 // the kernel escapes newlines, so the first line that begins with "Uid:" is the kernel's own.
 func parseStatusUID(b []byte) (uint32, error) {
-	for len(b) > 0 {
-		var line []byte
-		line, b = cutLine(b)
-		key, rest := cutField(line)
+	for key, rest := range keyLines(b) {
 		if string(key) != "Uid:" {
 			continue
 		}

@@ -28,9 +28,9 @@ func TestParsePIDStat(t *testing.T) {
 		in   string
 		want *pidStat // nil: an error
 	}{
-		"captured":          {string(fixtureFile(t, "1/stat")), &pidStat{PID: 1, Comm: comm("systemd"), State: 'S', Flags: 4194560, UTime: 159, STime: 897, MinFlt: 38272, MajFlt: 69, Prio: 20, Threads: 12, StartTicks: 31, VSize: 48328704, RSS: 4779}},
-		"captured thread":   {string(fixtureFile(t, "4/stat")), &pidStat{PID: 4, PPID: 2, Comm: comm("kworker/R-rcu_gp"), State: 'I', Flags: 69238880, Nice: -20, Threads: 1, StartTicks: 31}},
-		"captured, hostile": {string(fixtureFile(t, "4711/stat")), &pidStat{PID: 4711, PPID: 1, Comm: comm("\x1b]0;P\n) S 1)"), State: 'S', Flags: 4194304, UTime: 6, STime: 2, MinFlt: 2936, MajFlt: 4, Prio: 20, Threads: 3, StartTicks: 321937, VSize: 168181760, RSS: 3459}},
+		"captured":          {string(fixtureFile(t, "1/stat")), &pidStat{PID: 1, Comm: comm("systemd"), State: 'S', Flags: 4194560, UTime: 159, STime: 897, MinFlt: 38272, MajFlt: 69, Prio: 20, Threads: 12, StartTicks: 31, VSize: 48328704, RSS: 4779, LastCPU: 2}},
+		"captured thread":   {string(fixtureFile(t, "4/stat")), &pidStat{PID: 4, PPID: 2, Comm: comm("kworker/R-rcu_gp"), State: 'I', Flags: 69238880, Nice: -20, Threads: 1, StartTicks: 31, LastCPU: 1}},
+		"captured, hostile": {string(fixtureFile(t, "4711/stat")), &pidStat{PID: 4711, PPID: 1, Comm: comm("\x1b]0;P\n) S 1)"), State: 'S', Flags: 4194304, UTime: 6, STime: 2, MinFlt: 2936, MajFlt: 4, Prio: 20, Threads: 3, StartTicks: 321937, VSize: 168181760, RSS: 3459, LastCPU: 2}},
 		"plain":             {pidLine("bash", "0"), seven("bash", 0)},
 		"no name":           {pidLine("", "0"), seven("", 0)},
 		"parentheses":       {pidLine("((sd-pam))", "0"), seven("((sd-pam))", 0)},
@@ -43,8 +43,8 @@ func TestParsePIDStat(t *testing.T) {
 		"rescuer":           {pidLine("kworker/R-kbl", kthread), seven("kworker/R-kbl", 2129984)},
 		"a worker's name":   {pidLine("kworker/0:1-x", "0"), seven("kworker/0:1-x", 0)},
 		"to the end": {
-			strings.TrimSuffix(pidLine("x", "0"), "\n") + " 3 3 3 3 3 3 3 3 3 3 3 3 3 3 1 2 77 0\n",
-			&pidStat{PID: 7, PPID: 1, Comm: comm("x"), State: 'D', UTime: 11, STime: 12, MinFlt: 9, MajFlt: 9, Prio: 20, Nice: -5, Threads: 3, StartTicks: 99, VSize: 4096, RSS: 1, Policy: 2, BlockTicks: 77},
+			strings.TrimSuffix(pidLine("x", "0"), "\n") + " 4 4 4 4 4 4 4 4 4 4 4 4 4 3 1 2 77 0\n",
+			&pidStat{PID: 7, PPID: 1, Comm: comm("x"), State: 'D', UTime: 11, STime: 12, MinFlt: 9, MajFlt: 9, Prio: 20, Nice: -5, Threads: 3, StartTicks: 99, VSize: 4096, RSS: 1, LastCPU: 4, Policy: 2, BlockTicks: 77},
 		},
 		"RSS below 0":       {strings.Replace(pidLine("x", "0"), " 4096 1 ", " 4096 -3 ", 1), &pidStat{PID: 7, PPID: 1, Comm: comm("x"), State: 'D', UTime: 11, STime: 12, MinFlt: 9, MajFlt: 9, Prio: 20, Nice: -5, Threads: 3, StartTicks: 99, VSize: 4096}},
 		"empty":             {"", nil},
@@ -58,7 +58,12 @@ func TestParsePIDStat(t *testing.T) {
 		"escape as a state": {strings.Replace(pidLine("x", "0"), " D ", " \x1b ", 1), nil},
 		"nice 20":           {strings.Replace(pidLine("x", "0"), " -5 ", " 20 ", 1), nil},
 		"too large":         {strings.Replace(pidLine("x", "0"), " 11 ", " 99999999999999999999 ", 1), nil},
-		"PID too large":     {strings.Replace(pidLine("x", "0"), "7 (", "4294967296 (", 1), nil},
+		"in a guest": {strings.TrimSuffix(pidLine("x", "0"), "\n") + strings.Repeat(" 0", 15) + " 2 5 6 7\n", func() *pidStat {
+			s := seven("x", 0)
+			s.Policy, s.BlockTicks, s.GuestTicks, s.LastCPU = 2, 5, 6, 1
+			return s
+		}()},
+		"PID too large": {strings.Replace(pidLine("x", "0"), "7 (", "4294967296 (", 1), nil},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -10,6 +10,8 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"time"
 )
 
 // userHZ is the unit of the time columns of /proc/stat and /proc/PID/stat: ticks a second. The
@@ -20,14 +22,17 @@ const userHZ = 100
 const tickNs = 1_000_000_000 / userHZ
 
 // FS is a tree of kernel files: /proc, or a copy of it in a test.
-type FS struct{ root string }
+type FS struct {
+	root  string
+	names *symbols // of the kernel's functions, for all who read this tree
+}
 
 // NewFS returns the tree whose /proc is at root. An empty root is /proc.
 func NewFS(root string) FS {
 	if root == "" {
 		root = "/proc"
 	}
-	return FS{root}
+	return FS{root, &symbols{path: filepath.Join(root, "kallsyms")}}
 }
 
 // path names a file of the tree.
@@ -73,6 +78,43 @@ type procFile struct {
 	path string
 	f    *os.File
 	buf  []byte
+}
+
+// sharedFile is a procFile that several collectors read at the same ticks: the first of them reads it,
+// the others see the same bytes.
+type sharedFile struct {
+	mu    sync.Mutex
+	file  *procFile
+	at    time.Duration // the tick of b and err
+	known bool          // they are set
+	b     []byte
+	err   error
+}
+
+// shared returns a reader of one file of the tree for several collectors.
+func (fs FS) shared(name string) *sharedFile { return &sharedFile{file: fs.file(name)} }
+
+// parse calls each with the file as it is at a tick. The bytes are valid during the call. The others
+// wait meanwhile.
+func (f *sharedFile) parse(ctx context.Context, now time.Duration, each func([]byte) error) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.known || f.at != now {
+		f.b, f.err = f.file.read(ctx)
+		f.at, f.known = now, f.err == nil
+	}
+	if f.err != nil {
+		return f.err
+	}
+	return each(f.b)
+}
+
+// close may be called by each of the collectors: the file opens again when it is read again.
+func (f *sharedFile) close() error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.known = false
+	return f.file.close()
 }
 
 // maxProcFile bounds what one file may make us hold; /proc/stat of 4,096 CPUs is 500 KiB.

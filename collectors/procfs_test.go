@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestProcFileRead(t *testing.T) {
@@ -74,5 +75,43 @@ func TestFSText(t *testing.T) {
 	}
 	if got, want := NewFS("").path("stat"), filepath.FromSlash("/proc/stat"); got != want {
 		t.Errorf("path = %q, want %q", got, want)
+	}
+}
+
+// Of several who ask at one tick the first reads the file, and at the next tick it is read anew.
+func TestSharedFile(t *testing.T) {
+	dir := t.TempDir()
+	write := func(text string) {
+		if err := os.WriteFile(filepath.Join(dir, "x"), []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	f := NewFS(dir).shared("x")
+	read := func(now time.Duration) (got string) {
+		if err := f.parse(t.Context(), now, func(b []byte) error { got = string(b); return nil }); err != nil {
+			t.Error(err)
+		}
+		return got
+	}
+	if f.parse(t.Context(), 0, func([]byte) error { return nil }) == nil {
+		t.Error("no error without the file")
+	}
+	write("one")
+	if got := read(0); got != "one" { // an error is not kept
+		t.Errorf("read %q, want one", got)
+	}
+	write("two")
+	if first, again, next := read(0), read(0), read(time.Second); first != "one" || again != "one" || next != "two" {
+		t.Errorf("at the same tick %q and %q, at the next %q; want one, one, two", first, again, next)
+	}
+	if err := f.close(); err != nil {
+		t.Error(err)
+	}
+	write("three")
+	if got := read(time.Second); got != "three" {
+		t.Errorf("after it was closed %q, want three", got)
+	}
+	if err := errors.Join(f.close(), f.close()); err != nil {
+		t.Errorf("closing twice: %v", err)
 	}
 }

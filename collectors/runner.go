@@ -39,7 +39,10 @@ type RunnerConfig struct {
 	Collectors []Collector
 	Off        map[ID]string        // collectors that stay off, with the reason to show
 	Wall       func() time.Time     // the wall clock, for display only; time.Now if nil
+	Missed     func(string) uint64  // runs of a program that the kernel passed over, cumulative: bpf.Kernel.Missed; nil: not known
 	Asleep     func() time.Duration // how long the host has been suspended since boot; read from the kernel if nil
+
+	brake brakeTimes // of what is too dear
 }
 
 // Runner asks every collector on one clock and bundles the answers into snapshots. It is the
@@ -129,21 +132,23 @@ func (r *Runner) poke() {
 	}
 }
 
-// wanted returns who is wanted, with the targets of all holders, each once and in a stable order.
-func (r *Runner) wanted() map[ID][]Target {
+// wanted returns who is wanted, with the targets of all holders, each once and in a stable order; and of
+// whom the whole host is wanted.
+func (r *Runner) wanted() (all map[ID][]Target, host map[ID]bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	all := map[ID][]Target{}
+	all, host = map[ID][]Target{}, map[ID]bool{}
 	for _, holder := range slices.Sorted(maps.Keys(r.holders)) {
 		for _, w := range r.holders[holder] {
 			targets := all[w.ID]
+			host[w.ID] = host[w.ID] || w.Target == (Target{})
 			if w.Target != (Target{}) && !slices.Contains(targets, w.Target) {
 				targets = append(targets, w.Target)
 			}
 			all[w.ID] = targets
 		}
 	}
-	return all
+	return all, host
 }
 
 // Run starts the collectors in the background and emits snapshots until ctx ends. Then it closes
@@ -167,6 +172,8 @@ func (r *Runner) Run(ctx context.Context, emit func(*Snapshot)) error {
 			l.next()
 		case <-l.bound.C:
 			l.flush()
+		case <-l.gauge.C:
+			l.look()
 		case <-r.wake:
 			l.reschedule()
 			l.reconcile()

@@ -111,6 +111,7 @@ type schedReader interface {
 	QueueErr() error
 	SampleQueues(online []int)
 	Read(dst []bpf.SchedCounts) ([]bpf.SchedCounts, error)
+	Pause(on bool) error
 	Close() error
 }
 
@@ -126,19 +127,20 @@ type schedCollector struct {
 	online func(ctx context.Context) ([]int, error)
 	off    map[string]bool // probes that the user switched off
 
-	r     schedReader
-	from  bpf.Method // the best method not yet found to be useless here
-	use   error      // why from is not the best there is
-	prev  []bpf.SchedCounts
-	cur   []bpf.SchedCounts
-	base  []bpf.SchedCounts // first reading: the maps count since load, which is a little earlier
-	begun bool
-	last  time.Duration
-	moved time.Duration // when a switch was last counted
-	again int           // times attached again because it was silent
-	err   error
-	total bpf.SchedCounts // host, since start
-	lost  uint64
+	r      schedReader
+	from   bpf.Method // the best method not yet found to be useless here
+	use    error      // why from is not the best there is
+	prev   []bpf.SchedCounts
+	cur    []bpf.SchedCounts
+	gauged []bpf.SchedCounts // scratch of Gauge
+	base   []bpf.SchedCounts // first reading: the maps count since load, which is a little earlier
+	begun  bool
+	last   time.Duration
+	moved  time.Duration // when a switch was last counted
+	again  int           // times attached again because it was silent
+	err    error
+	total  bpf.SchedCounts // host, since start
+	lost   uint64
 }
 
 // switchedOff is the reason of a probe that is off because the user said so.
@@ -171,7 +173,7 @@ func newSched(open func(bpf.SchedParts) (schedReader, error), online func(contex
 	return &schedCollector{open: open, online: online}
 }
 
-func (c *schedCollector) Meta() Meta { return Meta{ID: SchedID, Slow: true} }
+func (c *schedCollector) Meta() Meta { return Meta{ID: SchedID, Slow: true, Switched: true} }
 
 func (c *schedCollector) Start(context.Context) error {
 	c.begun, c.err, c.again = false, nil, 0
@@ -337,77 +339,4 @@ func (c *SchedCounts) Plus(d *SchedCounts) {
 	c.Collided += d.Collided
 	c.QueueSamples += d.QueueSamples
 	c.QueueSum += d.QueueSum
-}
-
-// Probes are runqlat, cpudist and runqlen: the first two share a program, whose cost stands in one
-// row only.
-func (c *schedCollector) Probes() []Probe {
-	lat := Probe{Name: "runqlat", Hook: bpf.ByStamp.String(), State: Off} // why is the runner's to say
-	dist, length := lat, lat
-	dist.Name = "cpudist"
-	length.Name, length.Hook = "runqlen", "perf_event cpu-clock 99 Hz"
-	if c.r != nil {
-		c.started(&lat, &dist, &length)
-	} else if c.err != nil {
-		for _, p := range []*Probe{&lat, &dist, &length} {
-			p.State, p.Reason = Failed, clean(c.err.Error())
-		}
-	}
-	rows := []Probe{lat, dist, length}
-	for i := range rows {
-		if c.off[rows[i].Name] {
-			rows[i] = Probe{Name: rows[i].Name, Hook: rows[i].Hook, State: Off, Reason: switchedOff}
-		}
-	}
-	return rows
-}
-
-// started fills the rows of an open facade.
-func (c *schedCollector) started(lat, dist, length *Probe) {
-	state, reason := stateOf(c.begun, c.err)
-	method := c.r.Method()
-	for _, p := range []*Probe{lat, dist, length} {
-		p.State, p.Reason = state, reason
-	}
-	lat.Hook, lat.Events, lat.Lost, lat.NsPerEvent = method.String(), c.total.Switches, c.lost, costOf(method)
-	if c.off["runqlat"] { // then the shared program runs for cpudist
-		dist.Events, dist.NsPerEvent = c.total.Switches, costOf(method)
-	}
-	passed := c.use
-	if p := c.r.Passed(); len(p) > 0 {
-		passed = p[0]
-	}
-	if passed != nil && lat.State == On {
-		lat.State = Degraded
-		lat.explain(passed)
-	}
-	if method != bpf.ByStamp {
-		dist.State = Off
-		dist.explain(passed)
-	}
-	length.Events, length.NsPerEvent = c.total.QueueSamples, bpf.CostQueueSample
-	if err := c.r.QueueErr(); err != nil {
-		length.State = Off
-		length.explain(err)
-	}
-}
-
-func costOf(m bpf.Method) float64 {
-	switch m {
-	case bpf.ByWakeup:
-		return bpf.CostWake
-	case bpf.ByTracepoint:
-		return bpf.CostTracepoint
-	case bpf.ByStamp:
-	}
-	return bpf.CostSwitch
-}
-
-func (c *schedCollector) Close() error {
-	if c.r == nil {
-		return nil
-	}
-	err := c.r.Close()
-	c.r = nil
-	return err
 }

@@ -28,6 +28,7 @@ func (f *schedFake) Method() bpf.Method    { return f.method }
 func (f *schedFake) Passed() []error       { return f.passed }
 func (f *schedFake) QueueErr() error       { return f.queueErr }
 func (f *schedFake) SampleQueues(on []int) { f.online = on }
+func (f *schedFake) Pause(bool) error      { return nil }
 func (f *schedFake) Close() error          { f.closed = true; return nil }
 func (f *schedFake) Read(dst []bpf.SchedCounts) ([]bpf.SchedCounts, error) {
 	r := f.reads[0]
@@ -256,6 +257,7 @@ func TestSchedSwitchedOff(t *testing.T) {
 type wakeFake struct{ reads [][]bpf.WakeCounts }
 
 func (f *wakeFake) Method() bpf.Method { return bpf.ByWakeup }
+func (f *wakeFake) Pause(bool) error   { return nil }
 func (f *wakeFake) Close() error       { return nil }
 func (f *wakeFake) Read(dst []bpf.WakeCounts) ([]bpf.WakeCounts, error) {
 	r := f.reads[0]

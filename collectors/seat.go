@@ -5,7 +5,9 @@ package collectors
 import (
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -18,10 +20,14 @@ type seat struct {
 	wanted   bool
 	targets  []Target // all holders'
 	narrowed []Target // what was last requested
+	host     bool     // some holder looks at the whole host
+	hosted   bool     // what was last requested of that
 
 	running  bool
 	busy     bool // a request is not answered
 	starting bool // that request is a start
+	glancing bool // it is a look at the cost
+	owed     bool // a tick came meanwhile
 	awaited  bool // the open round waits for the answer
 	asked    time.Duration
 	due      time.Duration // no collection before the tick at this time
@@ -35,6 +41,9 @@ type seat struct {
 	failed    time.Duration // when the last one did
 
 	rows []Probe // the collector's own words
+
+	brake *brake  // nil: the collector cannot be paused
+	sent  request // the last one
 }
 
 // mayStart says whether a start is worth trying: a missing feature does not come by waiting, any
@@ -48,6 +57,34 @@ func (s *seat) mayStart(now time.Duration) bool {
 		return false
 	}
 	return s.tries == 1 && now >= s.failed+retryAfter
+}
+
+// plan makes the request of a tick; false if nothing is to be done at this one.
+func (s *seat) plan(q *request) bool {
+	if s.brake == nil {
+		q.collect = true
+		return true
+	}
+	ask, p := s.brake.plan()
+	q.collect, q.drop, q.pause = p.collect, p.drop, p.pause
+	return ask
+}
+
+// weigh tells the brake what came of the last request.
+func (s *seat) weigh(now time.Duration) {
+	switch {
+	case s.brake == nil || !s.sent.collect:
+		return
+	case !s.running:
+		s.brake.last = nil
+	case s.sent.drop || s.sent.urgent: // it has been judged
+		s.brake.base(s.rows, now)
+	default:
+		s.brake.window(s.rows, now, runtime.NumCPU())
+	}
+	if !s.running || s.sent.drop || s.sent.pause {
+		s.brake.watch = watching{} // a window never covers a time when it was detached
+	}
 }
 
 // undelivered says that something waits to be emitted that the next sample does not bring: events, or
@@ -82,6 +119,11 @@ func (s *seat) shown(now, interval time.Duration) []Probe {
 	return rows
 }
 
+const noAnswer = "no answer for "
+
+// Silent says that the collector has been asked and has not answered yet: it may still.
+func (p Probe) Silent() bool { return p.State == Failed && strings.HasPrefix(p.Reason, noAnswer) }
+
 // verdict is the runner's view of the collector: On if it has nothing to say.
 func (s *seat) verdict(now, interval time.Duration) (state State, reason, remedy string) {
 	var need *NeedError
@@ -90,13 +132,15 @@ func (s *seat) verdict(now, interval time.Duration) (state State, reason, remedy
 	case s.off != "":
 		return Off, s.off, ""
 	case s.crash != "":
-		return Failed, "stopped by a bug: " + s.crash, "report it with the stack that bpf60 doctor shows"
+		return Failed, "stopped by a bug: " + s.crash, "report it with the stack that bpf60 prints when it ends"
 	case s.busy && s.starting && silent >= retryAfter:
 		return Warming, fmt.Sprintf("starting for %d s", int(silent.Seconds())), ""
 	case s.busy && !s.starting && silent >= max(2*interval, retryAfter):
-		return Failed, fmt.Sprintf("no answer for %d s", int(silent.Seconds())), ""
-	case s.busy && s.starting:
+		return Failed, fmt.Sprintf("%s%d s", noAnswer, int(silent.Seconds())), ""
+	case s.busy && s.starting, s.wanted && !s.running && s.err == nil: // or it waits for the first snapshot
 		return Warming, "starting", ""
+	case s.brake != nil && s.brake.stage == brakeStopped:
+		return Off, s.brake.says(now), ""
 	case !s.wanted && !s.running && s.err == nil:
 		return Idle, "attaches while somebody looks", ""
 	case errors.As(s.err, &need):
@@ -105,6 +149,8 @@ func (s *seat) verdict(now, interval time.Duration) (state State, reason, remedy
 		return Warming, ErrWarming.Error(), ""
 	case s.err != nil:
 		return Failed, plain(s.err.Error()), ""
+	case s.brake != nil && s.brake.stage == brakeSlowed:
+		return Degraded, s.brake.says(now), ""
 	case s.narrowErr != nil:
 		return Degraded, plain(s.narrowErr.Error()), ""
 	}

@@ -5,6 +5,7 @@ package collectors
 import (
 	"bytes"
 	"slices"
+	"strings"
 )
 
 // masked stands where a secret was.
@@ -12,8 +13,9 @@ const masked = "***"
 
 // MaskSecrets returns command-line arguments, separated by NUL, without what looks like a secret in
 // them. It is a best effort: nobody can know what a bare argument means. It masks the values of
-// options and variables whose name says so (--password=x, --token x, DB_PASSWORD=x), passwords in
-// URLs, mysql's -pX, curl's -u user:X, access keys that begin with AKIA, and private keys.
+// options, variables, settings and headers whose name says so (--password=x, --token x, DB_PASSWORD=x,
+// -o user=u,password=x, Authorization: Bearer x), passwords in URLs, what known tools take behind a
+// letter (mysql -pX, sshpass -p X, curl -u user:X), access keys that begin with AKIA, and private keys.
 func MaskSecrets(b []byte) []byte { return maskArgs(b, 0) }
 
 // maskArgs masks in arguments between separators. What holds blanks itself, such as the script of sh
@@ -21,7 +23,11 @@ func MaskSecrets(b []byte) []byte { return maskArgs(b, 0) }
 func maskArgs(b []byte, separator byte) []byte {
 	args := bytes.Split(b, []byte{separator})
 	hide := false
+	var tool secretTool
 	for i, a := range args {
+		if hide && isScheme(a) {
+			continue // of Authorization: Bearer x
+		}
 		if hide && len(a) > 0 && a[0] != '-' {
 			args[i], hide = []byte(masked), false
 			continue
@@ -31,23 +37,32 @@ func maskArgs(b []byte, separator byte) []byte {
 			args[i] = maskArgs(a, ' ')
 			continue
 		}
-		name, value, assigned := bytes.Cut(a, []byte{'='})
+		_, _, assigned := bytes.Cut(a, []byte{'='})
 		switch {
 		case bytes.Contains(a, []byte("-----BEGIN ")):
 			args[i] = []byte(masked)
-		case assigned && len(value) > 0 && secretName(name):
-			args[i] = append(append(bytes.Clone(name), '='), masked...)
-		case !assigned && len(a) > 2 && a[0] == '-' && secretName(a):
+			continue
+		case !assigned && len(a) > 2 && (a[0] == '-' || a[len(a)-1] == ':') && secretName(a):
 			hide = true
-		case i > 0 && bytes.Contains(baseName(args[0]), []byte("mysql")) && len(a) > 2 && a[0] == '-' && a[1] == 'p':
-			args[i] = []byte("-p" + masked)
-		case i > 0 && (string(args[i-1]) == "-u" || string(args[i-1]) == "--user") && bytes.HasPrefix(baseName(args[0]), []byte("curl")):
-			args[i] = maskUser(a)
-		default:
-			args[i] = maskKeys(maskURL(a))
+			continue
+		}
+		if tool.is(a) {
+			continue
+		}
+		if args[i], hide = tool.mask(a); !hide {
+			args[i] = maskKeys(maskSettings(maskURL(args[i])))
 		}
 	}
 	return bytes.Join(args, []byte{separator})
+}
+
+// isScheme knows the word between a header's name and its secret.
+func isScheme(a []byte) bool {
+	switch strings.ToLower(string(a)) {
+	case "bearer", "basic", "digest", "token":
+		return true
+	}
+	return false
 }
 
 func baseName(path []byte) []byte { return path[bytes.LastIndexByte(path, '/')+1:] }
@@ -66,7 +81,7 @@ func secretName(name []byte) bool {
 	words := bytes.FieldsFunc(low, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') })
 	return slices.ContainsFunc(words, func(w []byte) bool {
 		switch string(w) {
-		case "pass", "pwd", "key", "auth", "authorization":
+		case "pass", "sshpass", "pwd", "key", "auth", "authorization":
 			return true
 		}
 		return false
@@ -93,12 +108,24 @@ func maskURL(a []byte) []byte {
 	}
 }
 
-// maskUser masks the password of user:password.
-func maskUser(a []byte) []byte {
-	if i := bytes.IndexByte(a, ':'); i >= 0 {
-		return slices.Concat(a[:i+1], []byte(masked))
+// maskSettings masks from the first secret's value on in name=value, and in lists of such (mount -o, the
+// end of a URL): a secret may hold what stands between two settings.
+func maskSettings(a []byte) []byte {
+	if rest, ok := bytes.CutPrefix(a, []byte("pass:")); ok && len(rest) > 0 { // openssl -passin
+		return []byte("pass:" + masked)
 	}
-	return a
+	for from := 0; ; {
+		n := bytes.IndexByte(a[from:], '=')
+		if n < 0 {
+			return a
+		}
+		name := a[from : from+n]
+		name = name[bytes.LastIndexAny(name, ",;&?")+1:]
+		from += n + 1
+		if from < len(a) && secretName(name) {
+			return append(bytes.Clone(a[:from]), masked...)
+		}
+	}
 }
 
 // maskKeys masks the identifiers of access keys.

@@ -20,41 +20,8 @@ func (s *Snapshot) Size() int {
 	if s.Wake != nil {
 		n += allocSize(unsafe.Sizeof(*s.Wake))
 	}
-	if s.Tasks != nil {
-		n += s.Tasks.size()
-	}
-	if s.Network != nil {
-		n += s.Network.size()
-	}
-	if s.Log != nil {
-		n += s.Log.size()
-	}
-	if s.SoftIRQ != nil {
-		n += s.SoftIRQ.size()
-	}
-	if s.IRQ != nil {
-		n += s.IRQ.size()
-	}
-	if s.Stalls != nil {
-		n += s.Stalls.size()
-	}
-	if s.Waits != nil {
-		n += s.Waits.size()
-	}
-	if s.TCP != nil {
-		n += s.TCP.size()
-	}
-	if s.Sockets != nil {
-		n += s.Sockets.size()
-	}
 	if s.Self != nil {
 		n += allocSize(unsafe.Sizeof(*s.Self))
-	}
-	if s.Memory != nil {
-		n += s.Memory.size()
-	}
-	if s.Slab != nil {
-		n += s.Slab.size()
 	}
 	if s.Disk != nil {
 		n += allocSize(unsafe.Sizeof(*s.Disk)) + s.Disk.size()
@@ -62,10 +29,60 @@ func (s *Snapshot) Size() int {
 	if s.FileSystems != nil {
 		n += allocSize(unsafe.Sizeof(*s.FileSystems)) + s.FileSystems.size()
 	}
-	if s.Cgroups != nil {
-		n += s.Cgroups.size()
+	n += sizeOf(s.Tasks)
+	if s.SoftIRQTime != nil {
+		n += s.SoftIRQTime.size()
 	}
+	if s.HardIRQTime != nil {
+		n += s.HardIRQTime.size()
+	}
+	n += sizeOf(s.Block)
+	n += sizeOf(s.Memory)
+	n += sizeOf(s.Slab)
+	n += sizeOf(s.Network)
+	n += sizeOf(s.Stalls)
+	n += sizeOf(s.Waits)
+	n += sizeOf(s.Log)
+	n += sizeOf(s.IRQ)
+	n += sizeOf(s.SoftIRQ)
+	n += sizeOf(s.TCP)
+	n += sizeOf(s.Sockets)
+	n += sizeOf(s.Cgroups)
+	n += sizeOf(s.DNS)
+	n += sizeOf(s.Drops)
+	n += sizeOf(s.Reclaim)
+	n += sizeOf(s.Kmem)
+	n += sizeOf(s.Profile)
+	n += sizeOf(s.Cachestat)
+	n += sizeOf(s.Runs)
+	n += sizeOf(s.Flow)
+	n += sizeOf(s.OffCPU)
+	n += sizeOf(s.Latency)
+	n += sizeOf(s.Files)
+	n += sizeOf(s.Exec)
+	n += sizeOf(s.Signals)
+	n += sizeOf(s.Syscalls)
+	n += sizeOf(s.SyscallTimes)
+	n += sizeOf(s.Opens)
+	n += sizeOf(s.ExecFails)
+	n += sizeOf(s.SlowFiles)
+	n += sizeOf(s.Limits)
+	n += sizeOf(s.Descriptors)
+	n += sizeOf(s.Deleted)
+	n += sizeOf(s.Sleeps)
+	n += sizeOf(s.CPUClocks)
 	return n
+}
+
+// sizeOf is what a sample holds, 0 without one.
+func sizeOf[T any, P interface {
+	*T
+	size() int
+}](sample P) int {
+	if sample == nil {
+		return 0
+	}
+	return sample.size()
 }
 
 // probesSize counts a map of one group of eight entries for each seven, as Go's maps grow.
@@ -94,43 +111,57 @@ func (p *ProcInfo) Size() int {
 	return allocSize(unsafe.Sizeof(*p)) + allocSize(uintptr(len(p.Comm.s))) + allocSize(uintptr(len(p.Args.s)))
 }
 
-// WithoutRows returns s, or a copy of s whose samples of tasks, disks, slab caches, sockets and cgroups
-// have lost their rows, and that of the network all but our own namespace's devices.
+// WithoutRows returns a copy of s whose samples have lost their rows, and that of the network all but
+// our own namespace's devices; s itself where there is nothing to lose.
 func (s *Snapshot) WithoutRows() *Snapshot {
-	tasks := s.Tasks != nil && (s.Tasks.Rows != nil || s.Tasks.Key != nil || s.Tasks.Gone != nil || s.Tasks.Busy != nil)
-	disk := s.Disk != nil && s.Disk.Rows != nil
-	sockets := s.Sockets != nil && (s.Sockets.Rows != nil || s.Sockets.Listeners != nil || s.Sockets.Peers != nil)
-	slab := s.Slab != nil && s.Slab.Caches != nil
-	cgroups := s.Cgroups != nil && s.Cgroups.Rows != nil
-	network := s.Network
-	if network != nil {
-		network = network.thin()
+	c, lost := *s, false
+	if s.Network != nil {
+		c.Network = s.Network.thin()
+		lost = c.Network != s.Network
 	}
-	if !tasks && !disk && !slab && !sockets && !cgroups && network == s.Network {
+	dropRows(&c.Tasks, (*Tasks).withoutRows, &lost)
+	dropRows(&c.Disk, (*Disk).withoutRows, &lost)
+	dropRows(&c.Block, (*Block).withoutRows, &lost)
+	dropRows(&c.Slab, (*Slab).withoutRows, &lost)
+	dropRows(&c.Sockets, (*Sockets).withoutRows, &lost)
+	dropRows(&c.Cgroups, (*Cgroups).withoutRows, &lost)
+	dropRows(&c.DNS, (*DNS).withoutRows, &lost)
+	dropRows(&c.Drops, (*Drops).withoutRows, &lost)
+	dropRows(&c.Reclaim, (*Reclaim).withoutRows, &lost)
+	dropRows(&c.Kmem, (*Kmem).withoutRows, &lost)
+	dropRows(&c.Profile, (*CPUProfile).withoutRows, &lost)
+	dropRows(&c.Cachestat, (*Cachestat).withoutRows, &lost)
+	dropRows(&c.Flow, (*Flow).withoutRows, &lost)
+	dropRows(&c.OffCPU, (*OffCPU).withoutRows, &lost)
+	dropRows(&c.Latency, (*Latency).withoutRows, &lost)
+	dropRows(&c.Exec, (*Exec).withoutRows, &lost)
+	dropRows(&c.Signals, (*Signals).withoutRows, &lost)
+	dropRows(&c.Syscalls, (*Syscalls).withoutRows, &lost)
+	dropRows(&c.SyscallTimes, (*SyscallTimes).withoutRows, &lost)
+	dropRows(&c.Opens, (*Opens).withoutRows, &lost)
+	dropRows(&c.ExecFails, (*ExecFails).withoutRows, &lost)
+	dropRows(&c.SlowFiles, (*SlowFiles).withoutRows, &lost)
+	dropRows(&c.Limits, (*Limits).withoutRows, &lost)
+	dropRows(&c.Descriptors, (*Descriptors).withoutRows, &lost)
+	dropRows(&c.CPUClocks, (*CPUClocks).withoutRows, &lost)
+	if !lost {
 		return s
 	}
-	c := *s
-	if tasks {
-		t := *s.Tasks
-		t.Rows, t.Key, t.Gone, t.Busy = nil, nil, nil, nil
-		c.Tasks = &t
-	}
-	if slab {
-		c.Slab = s.Slab.withoutRows()
-	}
-	if disk {
-		d := *s.Disk
-		d.Rows = nil
-		c.Disk = &d
-	}
-	if cgroups {
-		c.Cgroups = s.Cgroups.withoutRows()
-	}
-	c.Network = network
-	if sockets {
-		c.Sockets = s.Sockets.withoutRows()
-	}
+	c.thin = true
 	return &c
+}
+
+// dropRows replaces a sample by one without rows; lost becomes true if there is one.
+func dropRows[T any, P interface {
+	*T
+	size() int
+}](sample *P, withoutRows func(P) P, lost *bool) {
+	if *sample == nil {
+		return
+	}
+	if bare := withoutRows(*sample); bare.size() < (*sample).size() {
+		*sample, *lost = bare, true
+	}
 }
 
 // WithoutCPUs returns s, or a copy of s that keeps the host's sums and no single CPU.

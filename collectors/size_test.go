@@ -61,6 +61,9 @@ func TestWithout(t *testing.T) {
 	}
 	s := full()
 	thin := s.WithoutRows()
+	if !thin.Thin() || s.Thin() || s.WithoutCPUs().Thin() {
+		t.Errorf("thin: %v, %v before and %v without CPUs alone; want only what has lost its rows", thin.Thin(), s.Thin(), s.WithoutCPUs().Thin())
+	}
 	if thin.Tasks.Rows != nil || thin.Tasks.Processes != 9 || thin.Seq != 3 || thin.Sched != s.Sched || thin.CPU != s.CPU || thin.Host != s.Host {
 		t.Errorf("WithoutRows() = %+v, want all but the rows, shared", thin)
 	}

@@ -28,6 +28,7 @@ type Snapshot struct {
 	Tasks       *Tasks
 	Self        *Self
 	Disk        *Disk
+	Block       *Block
 	FileSystems *FileSystems
 	Memory      *Memory
 	Slab        *Slab
@@ -40,7 +41,39 @@ type Snapshot struct {
 	TCP         *TCP
 	Sockets     *Sockets
 	Cgroups     *Cgroups
+	DNS         *DNS
+	Drops       *Drops
+	Reclaim     *Reclaim
+	Kmem        *Kmem
+	Profile     *CPUProfile
+	Cachestat   *Cachestat
+	Runs        *Runs
+	Flow        *Flow
+	SoftIRQTime *SoftIRQTime
+	HardIRQTime *HardIRQTime
+	OffCPU      *OffCPU
+	Latency     *Latency
+	Files       *Files
+	Exec        *Exec
+	Signals     *Signals
+
+	Syscalls     *Syscalls
+	SyscallTimes *SyscallTimes
+	Opens        *Opens
+	ExecFails    *ExecFails
+	SlowFiles    *SlowFiles
+	Limits       *Limits
+
+	Descriptors *Descriptors
+	Deleted     *Deleted
+	Sleeps      *Sleeps
+	CPUClocks   *CPUClocks
+
+	thin bool // see Thin
 }
+
+// Thin says that the rows were given up for room. That there are none then says nothing of what happened.
+func (s *Snapshot) Thin() bool { return s.thin }
 
 // ProbeRows lists the rows of all collectors, by collector and in its order.
 func (s *Snapshot) ProbeRows() []Probe {

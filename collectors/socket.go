@@ -83,10 +83,10 @@ type Sockets struct {
 // (include/uapi/linux/tcp.h) where not said otherwise; HasInfo is false for a request that waits
 // for the end of its handshake, which has none.
 type SocketRow struct {
-	*SocketID
-	State   SocketState
-	HasInfo bool
-	New     bool // it was not there at the last reading: its deltas are its whole life
+	*SocketID `record:"must"`
+	State     SocketState
+	HasInfo   bool
+	New       bool // it was not there at the last reading: its deltas are its whole life
 
 	Timer        uint8  // what runs: 1 retransmission, 2 keepalive or FIN, 3 TIME-WAIT, 4 zero-window probe
 	TimerRetrans uint8  // how often it has fired in a row
@@ -114,9 +114,10 @@ type SocketRow struct {
 
 	// Of the span, µs: sending or waiting for acknowledgement; of that, held by the peer's window;
 	// of that, held by our send buffer.
-	Busy, RwndLimited, SndbufLimited uint32
+	Busy, RwndLimited, SndbufLimited uint64 // wide: sums over a span have them too, and 32 bits are 71 minutes
 
 	RcvBuf, SndBuf uint32 // bytes that the buffers may hold (SK_MEMINFO)
+	RcvUsed        uint32 // bytes of RcvBuf in use: RecvQ with what holds it, which the kernel counts
 	Drops          uint32 // segments dropped at this socket, delta
 
 	Detail *TCPInfo // everything, for sockets asked for; else nil
@@ -145,7 +146,7 @@ type SocketOwner struct {
 
 // ListenRow is one listening socket.
 type ListenRow struct {
-	*SocketID
+	*SocketID      `record:"must"`
 	Queue, Backlog uint32 // connections that wait for accept, and how many may (Recv-Q, Send-Q of ss)
 	Drops          uint32 // handshakes and SYNs dropped here, delta
 	DropsTotal     uint32 // since it listens; wraps at 32 bits

@@ -26,14 +26,15 @@ type socketCollector struct {
 	owners *ownerCache
 	clock  func() time.Duration // CPU time of the calling thread
 
-	src   diagSource
-	track *sockTracker
-	last  time.Duration // end of the last span
-	every time.Duration
-	begun bool
-	err   error
-	six   string        // why there are no IPv6 sockets
-	cost  time.Duration // of a reading, its moving mean
+	src       diagSource
+	track     *sockTracker
+	last      time.Duration // end of the last span
+	every     time.Duration
+	begun     bool
+	err       error
+	processes []int32       // whose sockets must be listed
+	six       string        // why there are no IPv6 sockets
+	cost      time.Duration // of a reading, its moving mean
 }
 
 // NewSockets returns the on-demand collector of Sockets, of our own network namespace.
@@ -60,15 +61,19 @@ func (c *socketCollector) Start(ctx context.Context) error {
 	return nil
 }
 
-// Narrow names the sockets whose row must be there, in full.
+// Narrow names the sockets whose row must be there, in full, and the processes whose sockets must.
 func (c *socketCollector) Narrow(targets []Target) error {
 	if c.track == nil {
 		return nil
 	}
-	c.track.wanted = make(map[uint64]bool, len(targets))
+	c.track.wanted, c.processes = make(map[uint64]bool, len(targets)), nil
 	for _, t := range targets {
-		if t.Kind == SocketTarget {
+		switch t.Kind {
+		case SocketTarget:
 			c.track.wanted[t.Cookie] = true
+		case ProcessTarget:
+			c.processes = append(c.processes, t.Process.TGID)
+		case HostTarget, CgroupTarget, DiskTarget, PeerTarget, NamedTarget, CPUTarget:
 		}
 	}
 	return nil
@@ -85,6 +90,7 @@ func (c *socketCollector) Collect(ctx context.Context, now time.Duration) (Sampl
 	defer runtime.UnlockOSThread()
 	began := c.clock()
 	c.track.begin()
+	c.track.held = heldSockets(c.owners.fs, c.processes)
 	if err := c.dump(ctx); err != nil {
 		return nil, err
 	}

@@ -19,10 +19,11 @@ type diagSource interface {
 // diagSocket is a netlink socket of NETLINK_SOCK_DIAG. It sees the network namespace of the thread
 // that opened it. It belongs to one goroutine.
 type diagSocket struct {
-	fd  int
-	seq uint32
-	buf []byte
-	msg diagMsg
+	fd     int
+	states uint32 // a bit for each state that is dumped
+	seq    uint32
+	buf    []byte
+	msg    diagMsg
 }
 
 // The kernel fills a datagram of a dump with at most 32 KiB (netlink_dump).
@@ -37,7 +38,10 @@ const diagTimeout = 1 // second
 const dumpedStates = 1<<SocketStates - 1 - 1 - 1<<TimeWait - 1<<Closed
 
 // openDiag opens the socket. It needs no privilege.
-func openDiag() (diagSource, error) {
+func openDiag() (diagSource, error) { return openDiagOf(dumpedStates) }
+
+// openDiagOf opens a socket that dumps some states only.
+func openDiagOf(states uint32) (diagSource, error) {
 	fd, err := unix.Socket(unix.AF_NETLINK, unix.SOCK_DGRAM|unix.SOCK_CLOEXEC, unix.NETLINK_SOCK_DIAG)
 	if err != nil {
 		return nil, diagNeed(fmt.Errorf("opening a sock_diag socket: %w", err))
@@ -49,7 +53,7 @@ func openDiag() (diagSource, error) {
 	if err != nil {
 		return nil, errors.Join(fmt.Errorf("preparing a sock_diag socket: %w", err), unix.Close(fd))
 	}
-	return &diagSocket{fd: fd, buf: make([]byte, diagBuf)}, nil
+	return &diagSocket{fd: fd, states: states, buf: make([]byte, diagBuf)}, nil
 }
 
 // diagNeed says what is missing where the kernel refuses.
@@ -67,7 +71,7 @@ func diagNeed(err error) error {
 func (d *diagSocket) Dump(ctx context.Context, family uint8, each func(*diagMsg)) error {
 	d.seq++
 	to := &unix.SockaddrNetlink{Family: unix.AF_NETLINK}
-	if err := unix.Sendto(d.fd, diagRequest(family, dumpedStates, d.seq), 0, to); err != nil {
+	if err := unix.Sendto(d.fd, diagRequest(family, d.states, d.seq), 0, to); err != nil {
 		return fmt.Errorf("asking for sockets: %w", err)
 	}
 	for {

@@ -116,3 +116,30 @@ func parseSocketLink(b []byte) (inode uint32, ok bool) {
 	}
 	return uint32(n), true
 }
+
+// mostHeld bounds how many descriptors of one process are looked at.
+const mostHeld = 4096
+
+// heldSockets are the inodes of the sockets that processes hold; nil of none. A process that is gone, or
+// whose files we may not see, adds nothing.
+func heldSockets(fs FS, pids []int32) map[uint32]bool {
+	if len(pids) == 0 {
+		return nil
+	}
+	out := make(map[uint32]bool)
+	s := &fdScan{fs: fs, buf: make([]byte, 16<<10)}
+	for _, pid := range pids {
+		n := 0
+		look := func(dir int, fd int32) {
+			if n++; n > mostHeld {
+				return
+			}
+			k, err := unix.Readlinkat(dir, strconv.Itoa(int(fd)), s.link[:])
+			if inode, ok := parseSocketLink(s.link[:max(k, 0)]); err == nil && ok {
+				out[inode] = true
+			}
+		}
+		_ = s.entries(fs.path(strconv.Itoa(int(pid))+"/fd"), look) // gone, or not ours to see
+	}
+	return out
+}

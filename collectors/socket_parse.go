@@ -212,7 +212,7 @@ func (m *diagMsg) row(r *SocketRow) {
 		Unacked: m.number(infoUnacked), Lost: m.number(infoLost), RetransOut: m.number(infoRetrans),
 		NotSent: m.number(infoNotSent), LastSend: m.number(infoLastSent), LastRecv: m.number(infoLastRecv),
 		RetransTotal: m.number(infoTotalRetrans), DeliveryRate: m.number64(infoDelivery), PacingRate: m.number64(infoPacing),
-		RcvBuf: m.memory(memRcvbuf), SndBuf: m.memory(memSndbuf),
+		RcvBuf: m.memory(memRcvbuf), SndBuf: m.memory(memSndbuf), RcvUsed: m.memory(memRmem),
 	}
 }
 

@@ -45,6 +45,7 @@ type sockTracker struct {
 	list   []PeerRow
 	ports  []portCount // by local port
 	wanted map[uint64]bool
+	held   map[uint32]bool // inodes of the sockets of processes that are looked at
 }
 
 type portCount struct{ sockets, synRecv int32 }
@@ -160,7 +161,7 @@ func (t *sockTracker) addRow(m *diagMsg, cur, base *sockPrev, isNew bool) {
 	t.addPeer(m, acked, received, retrans)
 	score := float64(acked) + float64(received) + 65536*float64(retrans) + float64(m.recvQ()) + float64(m.sendQ())
 	wanted := t.wanted[cur.cookie]
-	if wanted {
+	if wanted || t.held[m.inode()] {
 		score = math.Inf(1)
 	}
 	if len(t.heap) == socketRows && !(score > t.score[0]) {
@@ -173,7 +174,7 @@ func (t *sockTracker) addRow(m *diagMsg, cur, base *sockPrev, isNew bool) {
 	m.row(&r)
 	r.SocketID, r.New = cur.id, isNew
 	r.Acked, r.Received, r.Retrans = acked, received, retrans
-	r.Busy, r.RwndLimited, r.SndbufLimited = cur.busy-base.busy, cur.rwnd-base.rwnd, cur.sndbuf-base.sndbuf
+	r.Busy, r.RwndLimited, r.SndbufLimited = uint64(cur.busy-base.busy), uint64(cur.rwnd-base.rwnd), uint64(cur.sndbuf-base.sndbuf)
 	r.Drops = since32(base.drops, cur.drops)
 	if wanted {
 		r.Detail = m.detail()
@@ -247,14 +248,14 @@ func (t *sockTracker) end(span Span) *Sockets {
 	for _, n := range t.states {
 		s.Total += n
 	}
-	slices.SortFunc(s.Rows, func(a, b SocketRow) int {
+	sortBy(s.Rows, func(a, b SocketRow) int {
 		return cmp.Or(cmp.Compare(rowWeight(&b), rowWeight(&a)), cmp.Compare(a.Cookie, b.Cookie))
 	})
 	for i := range t.listen {
 		l := &t.listen[i]
 		l.Connections, l.SynRecv = int(t.ports[l.Local.Port()].sockets), int(t.ports[l.Local.Port()].synRecv)
 	}
-	slices.SortFunc(t.listen, func(a, b ListenRow) int {
+	sortBy(t.listen, func(a, b ListenRow) int {
 		return cmp.Or(cmp.Compare(b.Drops, a.Drops), cmp.Compare(b.Queue, a.Queue), cmp.Compare(b.Connections, a.Connections),
 			cmp.Compare(a.Local.Port(), b.Local.Port()), cmp.Compare(a.Cookie, b.Cookie))
 	})
@@ -265,7 +266,7 @@ func (t *sockTracker) end(span Span) *Sockets {
 	busiest := func(a, b PeerRow) int {
 		return cmp.Or(cmp.Compare(peerWeight(&b), peerWeight(&a)), cmp.Compare(b.Sockets, a.Sockets), a.Addr.Compare(b.Addr))
 	}
-	slices.SortFunc(t.list, busiest)
+	sortBy(t.list, busiest)
 	s.Peers = slices.Clone(t.list[:min(peerRows, len(t.list))])
 	s.UnlistedPeers = len(t.list) - len(s.Peers)
 	t.prev, t.cur = t.cur, t.prev

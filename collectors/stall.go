@@ -35,13 +35,13 @@ type Stack struct {
 
 // Stall is a thread in uninterruptible sleep.
 type Stall struct {
-	*Stack
+	*Stack `record:"must"`
 	TID    int32
 	Task   Process
 	Comm   Raw
-	Kernel bool   // a kernel thread
-	IOWait bool   // in io_schedule: vmstat's b counts it
-	Device string // the disk that a kernel thread serves, by its name; "" if not known
+	Kernel bool // a kernel thread
+	IOWait bool // in io_schedule: vmstat's b counts it
+	Device StallDevice
 
 	// Seen is how long the same sleep has been seen: the thread did not switch meanwhile. It is the
 	// least the wait has lasted. AtMost is how long ago the thread last got a CPU, the most it can
@@ -49,13 +49,13 @@ type Stall struct {
 	Seen, AtMost time.Duration
 }
 
-// StallGroup is the threads that wait in one function for one class of thing.
+// StallGroup is the threads that wait in one function for one class of thing, on one device.
 type StallGroup struct {
 	Class, Function string
 	Tasks, Kernel   int // all of them; the kernel threads among them
 	Seen, AtMost    time.Duration
-	Who             Raw    // of the one that has waited longest
-	Device          string // of any of them
+	Who             Raw // of the one that has waited longest
+	Device          StallDevice
 }
 
 // Stalls is one look at the threads in D. All of it are gauges.
@@ -85,6 +85,8 @@ type stallRec struct {
 	Kernel   bool
 	IOWait   bool
 	Stack    *Stack
+	Device   StallDevice
+	Counted  bool // Switches is the sum of voluntary and other switches
 }
 
 // stallScanner reads the threads that wait. It belongs to one goroutine.
@@ -107,6 +109,7 @@ type stallCollector struct {
 	scanners []stallScanner // best first
 	use      int
 	refused  error // why a better one is not in use
+	devices  *stallDevices
 
 	recs        []stallRec
 	marks, next map[int32]sleepMark // by thread; swapped at each Collect
@@ -117,11 +120,11 @@ type stallCollector struct {
 
 // NewStalls returns the collector of Stalls: through the BPF task iterator, or /proc.
 func NewStalls(k *bpf.Kernel, fs FS) Collector {
-	return newStalls(newIterStalls(k, fs), newProcStalls(fs))
+	return newStalls(fs, newIterStalls(k, fs), newProcStalls(fs))
 }
 
-func newStalls(scanners ...stallScanner) *stallCollector {
-	return &stallCollector{scanners: scanners, use: len(scanners), marks: map[int32]sleepMark{}, next: map[int32]sleepMark{}}
+func newStalls(fs FS, scanners ...stallScanner) *stallCollector {
+	return &stallCollector{scanners: scanners, use: len(scanners), devices: newStallDevices(fs), marks: map[int32]sleepMark{}, next: map[int32]sleepMark{}}
 }
 
 func (c *stallCollector) Meta() Meta { return Meta{ID: StallsID, Slow: true} }
@@ -159,6 +162,7 @@ func (c *stallCollector) Collect(ctx context.Context, now time.Duration) (Sample
 			if !due {
 				return nil, nil
 			}
+			c.devices.fill(ctx, now, recs)
 			return c.derive(now), nil
 		}
 		c.err = fmt.Errorf("reading waiting threads from %s: %w", s.Source(), err)
@@ -202,17 +206,14 @@ func deriveStalls(recs []stallRec, marks, next map[int32]sleepMark, span Span) *
 		next[r.TID] = mark
 		x := Stall{
 			Stack: r.Stack, TID: r.TID, Task: r.Task, Comm: r.Comm, Kernel: r.Kernel, IOWait: r.IOWait,
-			Seen: span.To - mark.since, AtMost: r.AtMost,
+			Seen: span.To - mark.since, AtMost: r.AtMost, Device: r.Device,
 		}
 		if x.AtMost != NoBound {
 			x.AtMost = max(x.AtMost, x.Seen)
 		}
-		if r.Kernel {
-			x.Device = deviceOf(r.Comm.Bytes())
-		}
 		s.Rows = append(s.Rows, x)
 	}
-	slices.SortFunc(s.Rows, func(a, b Stall) int {
+	sortBy(s.Rows, func(a, b Stall) int {
 		return cmp.Or(cmp.Compare(b.Seen, a.Seen), cmp.Compare(b.AtMost, a.AtMost), cmp.Compare(a.TID, b.TID))
 	})
 	s.Groups = groupStalls(s.Rows)
@@ -223,18 +224,21 @@ func deriveStalls(recs []stallRec, marks, next map[int32]sleepMark, span Span) *
 	return s
 }
 
-// groupStalls counts rows by class and function. They come with the longest first.
+// groupStalls counts rows by class, function and device. They come with the longest first.
 func groupStalls(rows []Stall) []StallGroup {
-	type key struct{ class, function string }
+	type key struct {
+		class, function string
+		device          StallDevice
+	}
 	at := make(map[key]int)
 	var out []StallGroup
 	for _, r := range rows {
-		k := key{r.Class, r.Function}
+		k := key{r.Class, r.Function, r.Device}
 		i, ok := at[k]
 		if !ok {
 			i = len(out)
 			at[k] = i
-			out = append(out, StallGroup{Class: k.class, Function: k.function, Seen: r.Seen, AtMost: r.AtMost, Who: r.Comm})
+			out = append(out, StallGroup{Class: k.class, Function: k.function, Device: k.device, Seen: r.Seen, AtMost: r.AtMost, Who: r.Comm})
 		}
 		g := &out[i]
 		g.Tasks++
@@ -242,11 +246,8 @@ func groupStalls(rows []Stall) []StallGroup {
 			g.Kernel++
 		}
 		g.AtMost = max(g.AtMost, r.AtMost)
-		if g.Device == "" {
-			g.Device = r.Device
-		}
 	}
-	slices.SortStableFunc(out, func(a, b StallGroup) int { return cmp.Compare(b.Tasks, a.Tasks) })
+	sortStably(out, func(a, b StallGroup) int { return cmp.Compare(b.Tasks, a.Tasks) })
 	return out[:min(len(out), maxStallGroups)]
 }
 
@@ -266,9 +267,13 @@ func (c *stallCollector) Probes() []Probe {
 		}
 	}
 	if c.err != nil {
-		p.State, p.Reason = Failed, plain(c.err.Error())
+		p.State, p.Reason, p.Remedy = Failed, plain(c.err.Error()), ""
 	}
-	return []Probe{p}
+	dev := c.devices.probe()
+	if p.State != On && p.State != Degraded {
+		dev.State, dev.Reason, dev.Remedy = p.State, p.Reason, p.Remedy
+	}
+	return []Probe{p, dev}
 }
 
 func (c *stallCollector) Close() error {

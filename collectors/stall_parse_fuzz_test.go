@@ -4,6 +4,7 @@ package collectors
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 )
 
@@ -28,16 +29,46 @@ func FuzzSymbols(f *testing.F) {
 	f.Add([]byte("ffffffff81000000 T _stext\nffffffffc0000000 t far\t[nfs]\n"), uint64(0xffffffff81000001))
 	f.Add([]byte("0000000000000000 T _stext\n"), uint64(0))
 	f.Fuzz(func(t *testing.T, b []byte, addr uint64) {
-		s := symbols{read: true}
+		s := newSearch(slices.Compact([]uint64{addr, 1<<64 - 1}))
 		s.take(b)
-		if s.err = s.build(); s.err != nil {
+		if s.settle() != nil {
 			return
 		}
-		if _, ok := s.at(s.base + uint64(s.addrs[0])); !ok {
-			t.Errorf("the lowest address of %q has no name", b)
+		if last := s.want[len(s.want)-1]; len(last.name) == 0 {
+			t.Errorf("the highest address has no name in %q", b)
 		}
-		if name, ok := s.at(addr); ok && (name == "" || addr < s.base) {
-			t.Errorf("at(%#x) of %q = %q", addr, b, name)
+		for _, w := range s.want {
+			if (len(w.name) == 0) != (w.from == 0) || w.from > w.addr {
+				t.Errorf("%#x of %q lies in %q at %#x", w.addr, b, w.name, w.from)
+			}
+		}
+	})
+}
+
+func FuzzSyscallFiles(f *testing.F) {
+	f.Add([]byte("1 0x1 0x555a58670000 0x1000 0x7f5827c014f0 0x0 0x0 0x7fffd9b2fa78 0x7f5827ce0350\n"))
+	f.Add([]byte("-1 0x7fffd9b2fa78 0x7f5827ce0350\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		fds, n := parseSyscallFiles(b)
+		for _, fd := range fds[:n] {
+			if int32(fd) < 0 {
+				t.Errorf("parseSyscallFiles(%q) = %v", b, fds[:n])
+			}
+		}
+	})
+}
+
+func FuzzMountID(f *testing.F) {
+	f.Add([]byte("pos:\t0\nflags:\t0100002\nmnt_id:\t29\nino:\t12\n"))
+	f.Add([]byte("mnt_id:\n"))
+	f.Add([]byte("mnt_id: 18446744073709551616\n"))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		id, ok := parseMountID(b)
+		if !ok {
+			return
+		}
+		if again, ok := parseMountID(fmt.Appendf(nil, "pos:\t0\nmnt_id:\t%d\n", id)); !ok || again != id {
+			t.Errorf("parseMountID(%q) = %d, printed and parsed again %d %t", b, id, again, ok)
 		}
 	})
 }

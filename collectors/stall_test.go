@@ -41,7 +41,7 @@ func TestStallsSeen(t *testing.T) {
 	old := stalled(9, 7, rpc)
 	old.AtMost = 3 * time.Hour
 	f := &fakeStalls{recs: []stallRec{stalled(1, 5, page), stalled(2, 5, page), old}}
-	c := newStalls(f)
+	c := newStalls(NewFS(t.TempDir()), f)
 	start(t, c)
 	seen := func(s *Stalls) map[int32]time.Duration {
 		out := map[int32]time.Duration{}
@@ -83,7 +83,7 @@ func TestStallsBounds(t *testing.T) {
 	for i := range int32(5000) {
 		f.recs = append(f.recs, stalled(i+1, 1, &Stack{Function: string(rune('a' + i%100)), Class: WaitOther}))
 	}
-	c := newStalls(f)
+	c := newStalls(NewFS(t.TempDir()), f)
 	start(t, c)
 	s := collectAs[*Stalls](t, c, 0)
 	if len(s.Rows) != maxStalls || s.Unlisted != 5000-maxStalls || s.Tasks != 5000 || len(s.Groups) != maxStallGroups {
@@ -94,7 +94,7 @@ func TestStallsBounds(t *testing.T) {
 func TestStallsFallback(t *testing.T) {
 	need := &NeedError{Need: "kernel BTF", Remedy: "boot another"}
 	second := &fakeStalls{recs: []stallRec{stalled(1, 1, &Stack{})}}
-	c := newStalls(&fakeStalls{openErr: need}, second)
+	c := newStalls(NewFS(t.TempDir()), &fakeStalls{openErr: need}, second)
 	start(t, c)
 	if s := collectAs[*Stalls](t, c, 0); s.Tasks != 1 {
 		t.Errorf("%d tasks, want 1", s.Tasks)
@@ -225,7 +225,7 @@ func TestProcStallsHang(t *testing.T) {
 		t.Fatal(err)
 	}
 	f.Close() // the read returns
-	for end := time.Now().Add(5 * time.Second); s.stuck.open() && time.Now().Before(end); {
+	for end := time.Now().Add(time.Minute); s.stuck.open() && time.Now().Before(end); {
 		s.stuck.take(t.Context(), time.Millisecond)
 	}
 	if p := s.Probe(); strings.Contains(p.Reason, "hang") {
@@ -233,60 +233,12 @@ func TestProcStallsHang(t *testing.T) {
 	}
 }
 
-func TestSymbols(t *testing.T) {
-	dir := t.TempDir()
-	path := dir + "/kallsyms"
-	write := func(text string) *symbols {
-		if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
-			t.Fatal(err)
-		}
-		return &symbols{path: path}
-	}
-	s := write("ffffffff81000000 T _stext\nffffffff81000000 T again\nffffffff81000010 t b\nffffffff81000018 D data\nffffffff81000020 W c\nffffffffc0000000 t far\t[nfs]\n")
-	for addr, want := range map[uint64]string{
-		0xffffffff81000000: "_stext", 0xffffffff8100000f: "_stext", 0xffffffff81000010: "b", 0xffffffff8100001f: "b",
-		0xffffffffc0000001: "far", 0xffffffff80ffffff: "", 5: "",
-	} {
-		if got, _ := s.at(addr); got != want {
-			t.Errorf("at(%#x) = %q, want %q", addr, got, want)
-		}
-	}
-	hidden := write("0000000000000000 T _stext\n0000000000000000 t b\n")
-	if _, ok := hidden.at(1); ok || !errors.Is(hidden.need(), errHidden) {
-		t.Errorf("hidden addresses: need = %v", hidden.need())
-	}
-	if missing := (&symbols{path: dir + "/none"}); func() bool { _, ok := missing.at(1); return ok }() || missing.need() == nil {
-		t.Error("without the file there is no need")
-	}
-}
-
+// TestSymbolsAsked: the kernel is asked first, and the list is read where it cannot tell, then and later.
+// TestSymbolsNameless: a kernel that answers with numbers has no names, and says so where there is no list.
+// A pass is paid for with time, of which some is saved up. What is known is not looked for again: another
+// place in a function of the kernel neither, but in one of a module, which may go.
+// Whoever asks while another one looks waits for the next pass, and nobody for the list.
 // TestSymbolsLive compares with a plain reading of the kernel's own list.
-func TestSymbolsLive(t *testing.T) {
-	b, err := os.ReadFile("/proc/kallsyms")
-	if err != nil {
-		lacking(t, "needs /proc/kallsyms: %v", err)
-	}
-	s := symbols{path: "/proc/kallsyms"}
-	checked := 0
-	for line := range strings.Lines(string(b)) {
-		f := strings.Fields(line)
-		if f[2] != "schedule" && f[2] != "do_exit" && f[2] != "vfs_read" {
-			continue
-		}
-		addr, _ := parseHex([]byte(f[0]))
-		if addr == 0 {
-			lacking(t, "needs addresses (kernel.kptr_restrict)")
-		}
-		if got, ok := s.at(addr + 4); got != f[2] || !ok {
-			t.Errorf("at(%#x) = %q, want %q", addr+4, got, f[2])
-		}
-		checked++
-	}
-	if checked != 3 {
-		t.Errorf("%d of 3 functions checked", checked)
-	}
-}
-
 func TestDeriveWaits(t *testing.T) {
 	futex, poll := &Stack{Function: "futex_do_wait", Class: WaitFutex}, &Stack{Function: "ep_poll", Class: WaitPoll}
 	java, other := Process{10, 1}, Process{20, 2}
@@ -326,12 +278,3 @@ func TestWaitsLive(t *testing.T) {
 func BenchmarkCollectStalls(b *testing.B) { benchmarkCollect(b, NewStalls(bpf.Inspect(), NewFS(""))) }
 
 func BenchmarkCollectWaits(b *testing.B) { benchmarkCollect(b, NewWaits(bpf.Inspect(), NewFS(""))) }
-
-func BenchmarkSymbols(b *testing.B) {
-	b.ReportAllocs()
-	for b.Loop() {
-		s := symbols{path: "/proc/kallsyms"}
-		s.at(1)
-		b.ReportMetric(float64(cap(s.arena)+4*cap(s.addrs)+4*cap(s.names)), "held-B")
-	}
-}

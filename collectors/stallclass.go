@@ -30,6 +30,7 @@ const (
 	WaitRCU       = "rcu"
 	WaitStopped   = "stopped"
 	WaitOther     = "other"
+	WaitUnnamed   = "unnamed" // its functions are still looked for
 )
 
 // classRule gives a class to functions that begin like this.

@@ -23,6 +23,7 @@ type iterStalls struct {
 	stacks *stackTable
 	r      stallReader
 	seen   uint64
+	keys   []stackKey // of one scan
 }
 
 func newIterStalls(k *bpf.Kernel, fs FS) *iterStalls {
@@ -44,12 +45,15 @@ func (s *iterStalls) Open(context.Context) error {
 	return nil
 }
 
-func (s *iterStalls) Scan(_ context.Context, _ time.Duration, recs []stallRec) ([]stallRec, bool, error) {
+func (s *iterStalls) Scan(_ context.Context, at time.Duration, recs []stallRec) ([]stallRec, bool, error) {
 	first := len(recs)
+	keys := s.keys[:0]
 	now, err := s.r.Read(func(x *bpf.Stall) {
-		recs = append(recs, s.rec(x))
+		recs, keys = append(recs, s.rec(x)), append(keys, keyOf(x))
 		s.seen++
 	})
+	s.keys = keys
+	s.stacks.fill(at, recs[first:], keys)
 	for i := range recs[first:] {
 		// Until now AtMost holds the arrival: the present is known when all were read.
 		r := &recs[first+i]
@@ -73,7 +77,7 @@ func (s *iterStalls) rec(x *bpf.Stall) stallRec {
 	return stallRec{
 		TID: x.Pid, Task: Process{x.Tgid, x.Start}, Switches: x.Switches, AtMost: time.Duration(x.Arrival & (1<<63 - 1)),
 		Comm: RawString(string(comm)), Kernel: x.Flags&bpf.StallKernel != 0, IOWait: x.Flags&bpf.StallIOWait != 0,
-		Stack: s.stacks.of(x),
+		Counted: true,
 	}
 }
 
@@ -99,9 +103,10 @@ func (s *iterStalls) Close() error {
 // stackTable turns stacks into names, each once.
 type stackTable struct {
 	mu       sync.Mutex // two collectors may share one
-	symbols  symbols
+	symbols  *symbols
 	classify classifier
 	known    map[stackKey]*Stack
+	unnamed  *Stack // while its functions are looked for
 }
 
 // stackKey is what a Stack follows from.
@@ -110,36 +115,67 @@ type stackKey struct {
 	flags  uint32
 }
 
+func keyOf(x *bpf.Stall) stackKey {
+	k := stackKey{flags: x.Flags & (bpf.StallLock | bpf.StallIOWait)}
+	copy(k.frames[:], x.Stack[:min(max(int(x.StackBytes), 0)/8, len(x.Stack))])
+	return k
+}
+
 // maxStacks bounds the table; a kernel has some hundred places to wait.
 const maxStacks = 2048
 
 func newStackTable(fs FS) *stackTable {
-	return &stackTable{symbols: symbols{path: fs.path("kallsyms")}, classify: newClassifier(), known: map[stackKey]*Stack{}}
+	return &stackTable{symbols: fs.names, classify: newClassifier(), known: map[stackKey]*Stack{}, unnamed: &Stack{Class: WaitUnnamed}}
 }
 
-// of names the stack of a thread. A function whose name is not known is left out.
-func (t *stackTable) of(x *bpf.Stall) *Stack {
-	k := stackKey{flags: x.Flags & (bpf.StallLock | bpf.StallIOWait)}
-	n := copy(k.frames[:], x.Stack[:min(max(int(x.StackBytes), 0)/8, len(x.Stack))])
+// fill names the stacks of what one scan found. A function whose name is not known is left out.
+func (t *stackTable) fill(now time.Duration, recs []stallRec, keys []stackKey) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if s := t.known[k]; s != nil {
+	missing := false
+	for i := range recs {
+		recs[i].Stack = t.of(&keys[i])
+		missing = missing || recs[i].Stack == nil
+	}
+	if !missing {
+		return
+	}
+	found := t.symbols.find(now)
+	for i := range recs {
+		if recs[i].Stack == nil && found {
+			recs[i].Stack = t.of(&keys[i])
+		}
+		if recs[i].Stack == nil {
+			recs[i].Stack = t.unnamed
+		}
+	}
+}
+
+// of names a stack; nil while a name is looked for.
+func (t *stackTable) of(k *stackKey) *Stack {
+	if s := t.known[*k]; s != nil {
 		return s
 	}
 	var frames []string
-	for _, addr := range k.frames[:n] {
+	whole := true
+	for _, addr := range k.frames {
 		if addr == 0 {
 			break
 		}
-		if name, ok := t.symbols.at(addr); ok {
+		name, ok := t.symbols.at(addr)
+		whole = whole && ok
+		if name != "" {
 			frames = append(frames, clean(name))
 		}
+	}
+	if !whole {
+		return nil
 	}
 	if len(t.known) >= maxStacks {
 		clear(t.known)
 	}
 	s := newStack(t.classify, frames, k.flags&bpf.StallLock != 0, k.flags&bpf.StallIOWait != 0)
-	t.known[k] = s
+	t.known[*k] = s
 	return s
 }
 

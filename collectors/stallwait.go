@@ -22,7 +22,7 @@ const maxWaits = 256
 
 // WaitRow is the threads of one process that sleep in one function.
 type WaitRow struct {
-	*Stack  // of one of them
+	*Stack  `record:"must"` // of one of them
 	Task    Process
 	Comm    Raw // of one of them
 	Threads int
@@ -104,7 +104,7 @@ func deriveWaits(recs []stallRec, span Span) *Waits {
 		}
 		w.Rows[i].Threads++
 	}
-	slices.SortFunc(w.Rows, func(a, b WaitRow) int {
+	sortBy(w.Rows, func(a, b WaitRow) int {
 		return cmp.Or(cmp.Compare(b.Threads, a.Threads), cmp.Compare(a.Task.TGID, b.Task.TGID), cmp.Compare(a.Function, b.Function))
 	})
 	if len(w.Rows) > maxWaits {

@@ -5,6 +5,8 @@ package collectors
 import (
 	"net/netip"
 	"time"
+
+	"bpf60/bpf"
 )
 
 // TargetKind says what a Target names.
@@ -32,6 +34,12 @@ type Target struct {
 	CPU     int32
 	Cookie  uint64 // of a socket
 	Name    string
+}
+
+// Aside says that the target is a cgroup that events do not tell: they have that of the hierarchy that is
+// shown, where it does not stand. What is counted apart for it is right.
+func (t Target) Aside() bool {
+	return t.Kind == CgroupTarget && bpf.Aside(t.Cgroup)
 }
 
 // Want asks for a collector (by ID) about a target.

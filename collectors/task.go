@@ -30,6 +30,7 @@ type Tasks struct {
 
 	Busy         []ThreadRow // threads, while somebody wants them: the busiest MaxThreads, busiest first
 	BusyUnlisted int         // threads that moved as well
+	BusyAll      bool        // Busy is of all processes
 
 	Processes, Threads       int    // all of them
 	Running, Uninterruptible int    // threads in R (ourselves included) and D; from "/proc" leaders only
@@ -43,18 +44,22 @@ func (t *Tasks) put(s *Snapshot) { s.Tasks = t }
 // rare: the list of all processes is in the first sample and in few others.
 func (t *Tasks) rare() bool { return t.Key != nil }
 
-// keyEvery is how many scans pass between two samples with a Key.
-const keyEvery = 60
+// keyEvery is how many scans pass between two samples with a Key, and keyWithin how much time: screens
+// show 10 minutes, however few scans these have.
+const (
+	keyEvery  = 60
+	keyWithin = 5 * time.Minute
+)
 
 // taskRec is what a scan finds out about one thread; what is cumulative counts from its start. A
 // scanner that sees processes as a whole gives one record for each, as the leader's.
 type taskRec struct {
 	PID, TGID, PPID int32
-	Start           uint64     // of the process, ns since boot
-	taskCounts                 // its own
-	Dead            taskCounts // what the process's dead threads had counted, in the leader's record; see gone
-	Wait            uint64     // ns; see TaskRow
-	Delay           uint64     // ns
+	Start           uint64      // of the process, ns since boot
+	taskCounts                  // its own
+	Dead            *taskCounts // what the process's dead threads had counted, in the leader's record; nil if nothing; see gone
+	Wait            uint64      // ns; see TaskRow
+	Delay           uint64      // ns
 
 	RSS, Swap, VSZ uint64 // pages, of the process
 	Cgroup         uint64
@@ -70,11 +75,20 @@ type taskRec struct {
 	Kernel  bool
 	Lacks   Lack
 	Comm    [commLen]byte // NUL-terminated
+	LastCPU uint16        // as in ThreadRow
 
 	// Of leaders, handed on from scan to scan by deriveTasks.
 	info *ProcInfo
 	told toldGauges // what the last row or Key said
 	sys  uint64     // ns of the process's run time that were the kernel's, as far as told
+}
+
+// dead is what the process's dead threads had counted.
+func (r *taskRec) dead() taskCounts {
+	if r.Dead == nil {
+		return taskCounts{}
+	}
+	return *r.Dead
 }
 
 // name is the bytes of Comm.
@@ -105,22 +119,24 @@ type taskCollector struct {
 	use      int           // index of the one in use; len(scanners) if none works
 	refused  error         // why a better one is not
 	book     *nameBook
+	bell     *scanBell
 
 	prev, cur []taskRec
-	scratch   []procDelta
+	scratch   procDeltas
 	boot      uint64 // ns since boot when prev was read
 	begun     bool   // prev is set
-	scans     int    // since the baseline
+	scans     int    // since the last Key; 0: it is due
 	last      time.Duration
-	err       error // of the last Collect
+	keyAt     time.Duration // of the last Key
+	err       error         // of the last Collect
 	threads   threadWant
 }
 
-// NewTasks returns the collector of Tasks. It uses the first of better that opens, and turns to the
-// next when one fails; the last of all is a scan of /proc.
-func NewTasks(fs FS, better ...taskScanner) Collector {
+// newTasks returns the collector of Tasks. It uses the first of better that opens, and turns to the
+// next when one fails; the last of all is a scan of /proc. It rings the bell before each scan.
+func newTasks(fs FS, bell *scanBell, better ...taskScanner) *taskCollector {
 	scanners := append(slices.Clone(better), newProcScanner(fs))
-	return &taskCollector{scanners: scanners, use: len(scanners), book: newNameBook(fs)}
+	return &taskCollector{scanners: scanners, use: len(scanners), book: newNameBook(fs), bell: bell}
 }
 
 func (c *taskCollector) Meta() Meta { return Meta{ID: TasksID} }
@@ -156,6 +172,7 @@ func (c *taskCollector) Collect(ctx context.Context, now time.Duration) (Sample,
 	for c.use < len(c.scanners) {
 		s := c.scanners[c.use]
 		boot := bootNs()
+		c.bell.ring(boot)
 		recs, err := s.Scan(ctx, c.cur[:0])
 		c.cur = recs
 		if err == nil {
@@ -196,10 +213,14 @@ func (c *taskCollector) derive(boot uint64, now time.Duration) *Tasks {
 	if !c.begun {
 		c.prev, c.last, c.scans = nil, now, 0
 	}
+	key := c.scans%keyEvery == 0 || now-c.keyAt >= keyWithin
+	if key {
+		c.keyAt, c.scans = now, 0
+	}
 	sortByPID(c.cur)
 	c.book.take()
 	t := deriveTasks(c.prev, c.cur, scanOptions{
-		prevBoot: c.boot, span: Span{c.last, now}, key: c.scans%keyEvery == 0, names: c.book, threads: c.threads,
+		prevBoot: c.boot, span: Span{c.last, now}, key: key, names: c.book, threads: c.threads,
 		scratch: &c.scratch,
 	})
 	t.Source = c.scanners[c.use].Source()
@@ -214,7 +235,7 @@ func (c *taskCollector) derive(boot uint64, now time.Duration) *Tasks {
 func sortByPID(recs []taskRec) {
 	for i := 1; i < len(recs); i++ {
 		if recs[i-1].PID > recs[i].PID {
-			slices.SortFunc(recs, func(a, b taskRec) int { return cmp.Compare(a.PID, b.PID) })
+			sortBy(recs, func(a, b taskRec) int { return cmp.Compare(a.PID, b.PID) })
 			return
 		}
 	}

@@ -30,9 +30,10 @@ func parsePasswd(b []byte) map[uint32]Raw {
 
 // parseCgroups picks from /proc/PID/cgroup the path that tells most, and names its hierarchy: that of
 // the memory controller where it is a v1 one, else the unified one; should both be the root, the
-// path of any other. Paths may hold colons, but no newline.
-func parseCgroups(b []byte) (path []byte, controller string) {
-	best := 0
+// path of any other. shown says that it is not of such another: the cgroup's ID goes with it. Paths may hold
+// colons, but no newline.
+func parseCgroups(b []byte) (path []byte, controller string, shown bool) {
+	best, memory := 0, false
 	for len(b) > 0 {
 		var line []byte
 		line, b = cutLine(b)
@@ -44,7 +45,7 @@ func parseCgroups(b []byte) (path []byte, controller string) {
 		rank, name := 2, string(list)
 		switch {
 		case hasController(list, "memory"):
-			rank, name = 6, "memory"
+			rank, name, memory = 6, "memory", true
 		case len(list) == 0:
 			rank, name = 5, "unified"
 		case hasController(list, "cpu"):
@@ -59,7 +60,7 @@ func parseCgroups(b []byte) (path []byte, controller string) {
 			best, path, controller = rank, p, name
 		}
 	}
-	return path, controller
+	return path, controller, controller == "memory" || controller == "unified" && !memory
 }
 
 func hasController(list []byte, name string) bool {
@@ -79,10 +80,7 @@ type taskIO struct{ Read, Write, Cancelled uint64 } // bytes
 // parseTaskIO reads the lines we need; the file has no others than "name: number".
 func parseTaskIO(b []byte) (io taskIO, ok bool) {
 	seen := 0
-	for len(b) > 0 {
-		var line []byte
-		line, b = cutLine(b)
-		key, rest := cutField(line)
+	for key, rest := range keyLines(b) {
 		var to *uint64
 		switch string(key) {
 		case "read_bytes:":

@@ -19,7 +19,7 @@ func FuzzTaskFiles(f *testing.F) {
 	f.Fuzz(func(t *testing.T, b []byte) {
 		parsePasswd(b)
 		parseTaskIO(b)
-		if path, _ := parseCgroups(b); len(path) > 0 && (path[0] != '/' || bytes.ContainsAny(path, "\n")) {
+		if path, _, _ := parseCgroups(b); len(path) > 0 && (path[0] != '/' || bytes.ContainsAny(path, "\n")) {
 			t.Errorf("parseCgroups(%q) = %q", b, path)
 		}
 		once := MaskSecrets(bytes.Clone(b))

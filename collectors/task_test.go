@@ -34,7 +34,7 @@ func TestDeriveTasks(t *testing.T) {
 		Threads                     uint32
 	}
 	dead := func(run, vol, invol uint64) func(*taskRec) {
-		return func(r *taskRec) { r.Dead.Run, r.Dead.Vol, r.Dead.Invol = run*ms, vol, invol }
+		return func(r *taskRec) { r.Dead = &taskCounts{Run: run * ms, Vol: vol, Invol: invol} }
 	}
 	switched := func(vol, invol uint64) func(*taskRec) {
 		return func(r *taskRec) { r.Vol, r.Invol = vol, invol }
@@ -240,13 +240,46 @@ func (f *fakeScanner) Probe() Probe   { return Probe{Hook: f.name, State: On} }
 func (f *fakeScanner) Source() string { return f.name }
 func (f *fakeScanner) Close() error   { f.ended++; return nil }
 
+// The list of all processes comes each 60 scans, and with few scans an hour each 5 minutes: who shows
+// the last 10 has one.
+func TestTasksListAll(t *testing.T) {
+	for name, tt := range map[string]struct {
+		every time.Duration
+		scans int
+		want  []int // the scans that list all
+	}{
+		"a second":   {time.Second, 130, []int{0, 60, 120}},
+		"5 seconds":  {5 * time.Second, 121, []int{0, 60, 120}},
+		"11 seconds": {11 * time.Second, 70, []int{0, 28, 56}},
+		"a minute":   {time.Minute, 12, []int{0, 5, 10}},
+	} {
+		c := newTasks(NewFS(t.TempDir()), nil, &fakeScanner{name: "iter/task", recs: []taskRec{rec(5, 5, 10, 0)}})
+		if err := c.Start(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+		var got []int
+		for i := range tt.scans {
+			s, err := c.Collect(t.Context(), time.Duration(i+1)*tt.every)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if s.(*Tasks).Key != nil {
+				got = append(got, i)
+			}
+		}
+		if diff := cmp.Diff(tt.want, got); diff != "" {
+			t.Errorf("%s: scans that list all (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
 func TestTasksFallsBack(t *testing.T) {
 	ctx := context.Background()
 	need := &NeedError{Need: "kernel BTF", Remedy: "boot another kernel"}
 	best := &fakeScanner{name: "iter/task", recs: []taskRec{rec(5, 5, 10, 0)}}
 	tree := procTree{t, t.TempDir()}
 	tree.process(5, "S", "50", "30000000 5 1\n")
-	c := NewTasks(NewFS(tree.root), best)
+	c := newTasks(NewFS(tree.root), nil, best)
 
 	collect := func(now time.Duration) *Tasks {
 		t.Helper()
@@ -307,7 +340,7 @@ func TestTasksFallsBack(t *testing.T) {
 }
 
 func TestTasksNothingWorks(t *testing.T) {
-	c := NewTasks(NewFS(t.TempDir() + "/none"))
+	c := newTasks(NewFS(t.TempDir()+"/none"), nil)
 	if err := c.Start(context.Background()); err == nil {
 		t.Fatal("Start without a /proc succeeds")
 	}
@@ -325,7 +358,7 @@ func TestTasksNothingWorks(t *testing.T) {
 // TestTasksOrder holds that a scanner may list in any order.
 func TestTasksOrder(t *testing.T) {
 	f := &fakeScanner{name: "iter/task", recs: []taskRec{rec(5, 5, 1, 0), rec(9, 5, 1, 0)}}
-	c := NewTasks(NewFS(fixture), f)
+	c := newTasks(NewFS(fixture), nil, f)
 	if err := c.Start(context.Background()); err != nil {
 		t.Fatal(err)
 	}
@@ -355,9 +388,62 @@ func BenchmarkDeriveTasks(b *testing.B) {
 	for i := 0; i < processes; i += 10 {
 		cur[i].Run += ms
 	}
-	var scratch []procDelta
+	var scratch procDeltas
 	b.ReportAllocs()
 	for b.Loop() {
 		deriveTasks(prev, cur, scanOptions{scratch: &scratch})
+	}
+}
+
+// What a hypervisor's threads ran as virtual CPUs is part of the run time that was not the kernel's.
+func TestDeriveGuest(t *testing.T) {
+	guest := func(run, user, sys, guest, dead uint64) taskRec {
+		return rec(5, 5, run, 0).with(func(r *taskRec) {
+			r.User, r.Sys, r.Guest, r.Dead = user*ms, sys*ms, guest*ms, &taskCounts{Guest: dead * ms}
+		})
+	}
+	tests := map[string]struct {
+		was, now taskRec
+		want     time.Duration
+	}{
+		"none":                {guest(100, 90, 10, 0, 0), guest(200, 180, 20, 0, 0), 0},
+		"a part":              {guest(100, 90, 10, 40, 0), guest(200, 180, 20, 70, 0), 30 * time.Millisecond},
+		"ticks ahead of time": {guest(100, 90, 0, 40, 0), guest(110, 130, 0, 90, 0), 10 * time.Millisecond},
+		"a thread died":       {guest(100, 90, 10, 40, 0), guest(200, 180, 20, 40, 20), 20 * time.Millisecond},
+		"went back":           {guest(100, 90, 10, 40, 0), guest(200, 180, 20, 30, 0), 0},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			s := deriveTasks([]taskRec{tt.was}, []taskRec{tt.now}, scanOptions{prevBoot: 1e10, span: Span{0, time.Second}})
+			if len(s.Rows) != 1 {
+				t.Fatalf("%d rows, want 1", len(s.Rows))
+			}
+			got := time.Duration(0)
+			if m := s.Rows[0].More; m != nil {
+				got = m.Guest.Duration()
+			}
+			if got != tt.want {
+				t.Errorf("guest = %v of %v, want %v", got, s.Rows[0].Run, tt.want)
+			}
+		})
+	}
+}
+
+// TestLived: a wait for I/O that is longer than the life of its thread is none.
+func TestLived(t *testing.T) {
+	const sec = uint64(1e9)
+	for name, tt := range map[string]struct {
+		delay, start, now, want uint64
+		lacks                   Lack
+	}{
+		"none":                        {0, 10 * sec, 20 * sec, 0, 0},
+		"all its life":                {10 * sec, 10 * sec, 20 * sec, 10 * sec, 0},
+		"the whole uptime":            {20 * sec, 10 * sec, 20 * sec, 0, LackDelay},
+		"twice, of the first process": {40 * sec, 0, 20 * sec, 0, LackDelay},
+		"began after the clock":       {sec / 2, 21 * sec, 20 * sec, sec / 2, 0},
+	} {
+		if got, lacks := lived(tt.delay, tt.start, tt.now); got != tt.want || lacks != tt.lacks {
+			t.Errorf("%s: lived = %d, lacks %b, want %d, %b", name, got, lacks, tt.want, tt.lacks)
+		}
 	}
 }

@@ -34,15 +34,80 @@ type scanOptions struct {
 	key      bool      // list every process
 	names    *nameBook // nil: users, cgroups and command lines stay empty
 	threads  threadWant
-	scratch  *[]procDelta // nil: a new one
+	scratch  *procDeltas // nil: a new one
 }
 
 // derivation is one call of deriveTasks.
 type derivation struct {
 	scanOptions
 	prev, cur []taskRec
-	deltas    []procDelta
-	out       *Tasks
+	*procDeltas
+	out *Tasks
+}
+
+// procDeltas is what the processes of a scan did. Most of them did nothing, and have no entry: of 5,000
+// that is a megabyte.
+type procDeltas struct {
+	at   []int32 // by the leader's place in the scan: one more than that in did, or one of those below
+	all  []procDelta
+	none procDelta
+}
+
+// What procDeltas.at says of a leader without an entry.
+const (
+	deltaUnseen  = 0  // its record has not been looked at
+	deltaNothing = -1 // it did nothing
+	deltaFirst   = -2 // there is nothing to subtract from
+)
+
+// begin forgets the last scan's.
+func (d *procDeltas) begin(n int) {
+	d.at = slices.Grow(d.at[:0], n)[:n]
+	clear(d.at)
+	d.all = d.all[:0]
+}
+
+// of is the entry of a leader, valid until the next call.
+func (d *procDeltas) of(cur []taskRec, leader int) *procDelta {
+	k := d.at[leader]
+	if k > 0 {
+		return &d.all[k-1]
+	}
+	d.all = append(d.all, procDelta{})
+	d.at[leader] = int32(len(d.all))
+	p := &d.all[len(d.all)-1]
+	if k != deltaUnseen {
+		p.stands(&cur[leader], k == deltaNothing)
+	}
+	return p
+}
+
+// read is what a process did, valid until the next call.
+func (d *procDeltas) read(cur []taskRec, leader int) *procDelta {
+	if k := d.at[leader]; k <= 0 {
+		d.none = procDelta{}
+		d.none.stands(&cur[leader], k == deltaNothing)
+		return &d.none
+	}
+	return d.of(cur, leader)
+}
+
+// stands adds the gauges of one thread.
+func (p *procDelta) stands(r *taskRec, known bool) {
+	dead := r.dead()
+	p.known = p.known || known
+	p.total.Run += r.Run + dead.Run
+	p.total.User += r.User + dead.User
+	p.total.Sys += r.Sys + dead.Sys
+	p.threads += r.Threads
+	if r.State == 'D' {
+		p.blocked++
+	}
+}
+
+// same says whether a thread did nothing and nobody in its process died.
+func (r *taskRec) same(was *taskRec) bool {
+	return r.taskCounts == was.taskCounts && r.Wait == was.Wait && r.Delay == was.Delay && r.Lacks == was.Lacks && r.dead() == was.dead()
 }
 
 // deriveTasks subtracts two scans, both ascending by PID; prev is nil for the first. A thread is
@@ -57,12 +122,11 @@ type derivation struct {
 // Leaders in cur are given their ProcInfo, and what was told of them, for the next call.
 func deriveTasks(prev, cur []taskRec, o scanOptions) *Tasks {
 	d := derivation{scanOptions: o, prev: prev, cur: cur, out: &Tasks{Span: o.span}}
-	if o.scratch == nil {
-		o.scratch = new([]procDelta)
+	d.procDeltas = o.scratch
+	if d.procDeltas == nil {
+		d.procDeltas = &procDeltas{}
 	}
-	*o.scratch = slices.Grow((*o.scratch)[:0], len(cur))[:len(cur)]
-	d.deltas = *o.scratch
-	clear(d.deltas)
+	d.begin(len(cur))
 	j := 0
 	for i := range cur {
 		r := &cur[i]
@@ -85,7 +149,7 @@ func deriveTasks(prev, cur []taskRec, o scanOptions) *Tasks {
 	}
 	for i := range cur {
 		if r := &cur[i]; r.PID == r.TGID {
-			d.process(r, &d.deltas[i])
+			d.process(r, d.read(cur, i))
 		}
 	}
 	d.busiest()
@@ -102,29 +166,33 @@ func (d *derivation) thread(i int, was *taskRec) {
 	if l < 0 {
 		return
 	}
-	p := &d.deltas[l]
 	if was == nil && d.prev != nil && (r.Start+tickNs >= d.prevBoot || leader(d.prev, r.TGID, r.Start) >= 0) {
 		was = &taskRec{PID: r.PID, TGID: r.TGID} // new: the process (whose start may be known to a tick only), or the thread in it
 	}
+	switch {
+	case l == i && d.at[l] == deltaUnseen && was == nil:
+		d.at[l] = deltaFirst
+	case l == i && d.at[l] == deltaUnseen && r.same(was):
+		d.at[l] = deltaNothing
+	default:
+		p := d.of(d.cur, l)
+		if was != nil {
+			p.add(was, r)
+		}
+		p.stands(r, was != nil && l == i)
+	}
 	if was != nil {
-		p.add(was, r)
-		p.known = p.known || l == i
 		if l == i {
 			r.info, r.told, r.sys = was.info, was.told, was.sys
 		}
 		d.wanted(was, r)
 	}
-	p.total.Run += r.Run + r.Dead.Run
-	p.total.User += r.User + r.Dead.User
-	p.total.Sys += r.Sys + r.Dead.Sys
-	p.threads += r.Threads
 	d.out.Threads += int(r.Threads)
 	switch r.State {
 	case 'R':
 		d.out.Running++
 	case 'D':
 		d.out.Uninterruptible++
-		p.blocked++
 	}
 }
 
@@ -141,8 +209,11 @@ func leader(recs []taskRec, tgid int32, start uint64) int {
 func (p *procDelta) add(was, r *taskRec) {
 	p.did.plus(&r.taskCounts)
 	p.did.minus(&was.taskCounts)
-	p.did.plus(&r.Dead)
-	p.did.minus(&was.Dead)
+	if r.Dead != nil || was.Dead != nil {
+		now, before := r.dead(), was.dead()
+		p.did.plus(&now)
+		p.did.minus(&before)
+	}
 	if (was.Lacks|r.Lacks)&LackIO != 0 { // closed to us before, or now: a life's bytes are not of this second
 		p.did.Read, p.did.Write, p.did.CancelledW = 0, 0, 0
 	}
@@ -159,8 +230,8 @@ func (p *procDelta) add(was, r *taskRec) {
 // if its process is still there and the scanner gives one.
 func (d *derivation) gone(was *taskRec) {
 	l := leader(d.cur, was.TGID, was.Start)
-	if l >= 0 && d.cur[l].Dead.Run > 0 {
-		d.deltas[l].did.minus(&was.taskCounts)
+	if l >= 0 && d.cur[l].dead().Run > 0 {
+		d.of(d.cur, l).did.minus(&was.taskCounts)
 	}
 	if l < 0 && was.PID == was.TGID {
 		d.out.Gone = append(d.out.Gone, Process{was.TGID, was.Start})
@@ -205,7 +276,7 @@ func (d *derivation) process(r *taskRec, p *procDelta) {
 			Voluntary: gained32(p.did.Vol), Involuntary: gained32(p.did.Invol), MinFlt: gained32(p.did.MinFlt),
 			RSS: now.RSS, Threads: now.Threads, Blocked: now.Blocked, State: now.State, Lacks: now.Lacks,
 		}
-		row.More = more(r, p, now)
+		row.More = more(r, p, now, run-inKernel)
 		t.Rows = append(t.Rows, row)
 		r.told = tell(&now)
 	} else if d.key {
@@ -218,11 +289,13 @@ func others(all, lead uint64) uint32 {
 	return gained32(all) - min(gained32(lead), gained32(all))
 }
 
-// more is what few processes have; nil for the rest.
-func more(r *taskRec, p *procDelta, now TaskState) *TaskMore {
+// more is what few processes have; nil for the rest. User is what of the run time was not the kernel's:
+// the ticks of a guest are coarser than it.
+func more(r *taskRec, p *procDelta, now TaskState, user uint64) *TaskMore {
 	m := TaskMore{
 		MajFlt: gained32(p.did.MajFlt), Swap: now.Swap, Read: gained(p.did.Read), Write: gained(p.did.Write), Cancelled: gained(p.did.CancelledW),
 		BlockDelay: time.Duration(min(p.delay, math.MaxInt64)),
+		Guest:      micros(min(gained(p.did.Guest), user)),
 	}
 	m.OthersVoluntary = others(p.did.Vol, p.leadVol)
 	m.OthersInvoluntary = others(p.did.Invol, p.leadInvol)
@@ -282,17 +355,18 @@ func (d *derivation) wanted(was, r *taskRec) {
 		Run: time.Duration(run), Wait: time.Duration(min(wait, math.MaxInt64)),
 		Sys:       micros(min(since(was.inKernel(), r.inKernel()), run)),
 		Voluntary: gained32(did.Vol), Involuntary: gained32(did.Invol), MinFlt: gained32(did.MinFlt), MajFlt: gained32(did.MajFlt),
-		Read: gained(did.Read), Write: gained(did.Write),
+		Read: gained(did.Read), Write: gained(did.Write), LastCPU: r.LastCPU,
 	})
 }
 
 // busiest keeps the threads to list, and gives them the ProcInfo of their processes.
 func (d *derivation) busiest() {
 	rows := d.out.Busy
+	d.out.BusyAll = d.threads.all
 	if len(rows) == 0 {
 		return
 	}
-	slices.SortFunc(rows, func(a, b ThreadRow) int {
+	sortBy(rows, func(a, b ThreadRow) int {
 		return cmp.Or(cmp.Compare(b.Run+b.Wait, a.Run+a.Wait), cmp.Compare(a.TID, b.TID))
 	})
 	d.out.BusyUnlisted = max(len(rows)-MaxThreads, 0)

@@ -3,7 +3,6 @@
 package collectors
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 
@@ -13,6 +12,8 @@ import (
 // taskReader is what the scanner needs of bpf.Tasks.
 type taskReader interface {
 	Read(each func(*bpf.Task)) error
+	TakeTurns() bool
+	Lagging() error
 	Close() error
 }
 
@@ -20,6 +21,7 @@ type taskReader interface {
 type iterScanner struct {
 	open func() (taskReader, error)
 	r    taskReader
+	held heldPages
 	seen uint64
 }
 
@@ -44,13 +46,17 @@ func (s *iterScanner) Open(context.Context) error {
 }
 
 func (s *iterScanner) Scan(_ context.Context, recs []taskRec) ([]taskRec, error) {
+	now := bootNs()
 	err := s.r.Read(func(t *bpf.Task) {
+		rss, swap := s.held.pages(t)
+		delay, lacks := lived(t.BlkioDelay, t.Start, now)
 		recs = append(recs, taskRec{
 			PID: t.Pid, TGID: t.Tgid, PPID: t.Ppid, Start: t.Start,
-			taskCounts: iterCounts(&t.Own), Dead: iterCounts(&t.Dead), Wait: t.Wait, Delay: t.BlkioDelay,
-			RSS: t.Rss, Swap: t.Swap, VSZ: t.Vsz, Cgroup: cmp.Or(t.CgroupV1, t.Cgroup), NetNS: t.Netns, ExecID: t.ExecId,
+			taskCounts: iterCounts(&t.Own), Dead: deadCounts(&t.Dead), Wait: t.Wait, Delay: delay,
+			RSS: rss, Swap: swap, VSZ: t.Vsz, Cgroup: t.Cgroup, NetNS: t.Netns, ExecID: t.ExecId,
 			UID: t.Uid, Threads: 1, Nice: int8(t.StaticPrio - 120), Prio: int16(t.Prio - 100), Policy: uint8(t.Policy),
-			State: stateLetter(t.State, t.ExitState), Kernel: t.Flags&pfKthread != 0, Lacks: iterLacks(t.Has),
+			State: stateLetter(t.State, t.ExitState), Kernel: t.Flags&pfKthread != 0, Lacks: iterLacks(t.Has) | lacks,
+			LastCPU: uint16(min(t.LastCpu, maxCPU)),
 		})
 		name := &recs[len(recs)-1].Comm
 		for i, c := range t.Comm {
@@ -58,14 +64,35 @@ func (s *iterScanner) Scan(_ context.Context, recs []taskRec) ([]taskRec, error)
 		}
 		s.seen++
 	})
+	s.held.scanned(s.r.TakeTurns())
 	return recs, err
+}
+
+// lived is what a thread waited for block I/O, and nothing if that is longer than it lives: the kernel counts
+// the whole uptime where a wait ends that it did not see begin. Since 6.12 that is common: where a dequeue
+// was delayed, the wait begins at the task that runs by then (__block_task in kernel/sched/sched.h).
+func lived(delay, start, now uint64) (uint64, Lack) {
+	const slack = 1e9 // it ran on while it was read
+	if delay > since(start, now)+slack {
+		return 0, LackDelay
+	}
+	return delay, 0
 }
 
 func iterCounts(c *bpf.TaskCounts) taskCounts {
 	return taskCounts{
-		Run: c.Run, User: c.Utime, Sys: c.Stime, Vol: c.Voluntary, Invol: c.Involuntary, MinFlt: c.MinFlt, MajFlt: c.MajFlt,
+		Run: c.Run, User: c.Utime, Sys: c.Stime, Guest: c.Gtime, Vol: c.Voluntary, Invol: c.Involuntary, MinFlt: c.MinFlt, MajFlt: c.MajFlt,
 		Read: c.ReadBytes, Write: c.WriteBytes, CancelledW: c.CancelledBytes,
 	}
+}
+
+// deadCounts is nil for the many processes none of whose threads has died.
+func deadCounts(c *bpf.TaskCounts) *taskCounts {
+	if *c == (bpf.TaskCounts{}) {
+		return nil
+	}
+	n := iterCounts(c)
+	return &n
 }
 
 func iterLacks(has uint32) (l Lack) {
@@ -97,7 +124,16 @@ func stateLetter(state, exit uint32) byte {
 }
 
 func (s *iterScanner) Probe() Probe {
-	return Probe{State: On, Hook: "iter/task", Events: s.seen, NsPerEvent: bpf.CostTask}
+	p := Probe{State: On, Hook: "iter/task", Events: s.seen, NsPerEvent: bpf.CostTask}
+	if s.r == nil {
+		return p
+	}
+	if err := s.r.Lagging(); err != nil {
+		p.State = Degraded
+		p.Reason = "RSS lacks what each CPU keeps of the kernel's counts, up to 32 pages of a kind and more: " + err.Error()
+		p.Remedy = "VmRSS in /proc/PID/status is exact since Linux 6.17"
+	}
+	return p
 }
 
 func (s *iterScanner) Source() string { return "iter/task" }
@@ -107,6 +143,6 @@ func (s *iterScanner) Close() error {
 		return nil
 	}
 	err := s.r.Close()
-	s.r = nil
+	s.r, s.held = nil, heldPages{}
 	return err
 }

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"sync/atomic"
 	"time"
@@ -58,7 +57,14 @@ type argsAnswer struct {
 	argsAsk
 	args  Raw
 	path  Raw
+	shown bool // path is of the hierarchy that cgroup is of
 	state ArgsState
+}
+
+// names says whether the path is that of the cgroup. Of whoever is ending the kernel says the root in all
+// hierarchies of version 1 (proc_cgroup_show), and the root of one hierarchy may be elsewhere in another.
+func (a *argsAnswer) names() bool {
+	return a.shown && a.cgroup > rootCgroup && a.path.s != "" && a.path.s != "/"
 }
 
 // argsReader reads what is asked of it until there are no more batches.
@@ -118,8 +124,8 @@ func readNames(fs FS, ask argsAsk) argsAnswer {
 	a.args = RawString(string(joinArgs(b)))
 	if ask.withPath {
 		if b, err := fs.readSome(dir+"/cgroup", 16<<10); err == nil {
-			path, _ := parseCgroups(b)
-			a.path = RawString(string(path))
+			path, _, shown := parseCgroups(b)
+			a.path, a.shown = RawString(string(path)), shown
 		}
 	}
 	return a
@@ -149,7 +155,7 @@ func (b *nameBook) take() {
 		r.busy = false
 		for _, a := range list {
 			b.lines[a.Process] = a
-			if a.path.s != "" && a.cgroup != 0 {
+			if a.names() {
 				if len(b.paths) >= maxPaths {
 					clear(b.paths)
 				}
@@ -221,12 +227,12 @@ func (b *nameBook) describe(r *taskRec) *ProcInfo {
 		return info
 	}
 	info.User = b.users.name(r.UID)
-	if path, ok := b.paths[r.Cgroup]; ok && r.Cgroup != 0 {
+	if path, ok := b.paths[r.Cgroup]; ok {
 		info.CgroupPath = path
 	}
 	if news {
 		info.Args, info.ArgsRead = line.args, line.state
-		if line.withPath && r.Cgroup == 0 {
+		if line.withPath && (r.Cgroup <= rootCgroup || !line.shown) {
 			info.CgroupPath = line.path
 		}
 	}
@@ -252,7 +258,7 @@ func (b *nameBook) read(recs []taskRec, t *Tasks) {
 		for i := range t.Rows {
 			did[t.Rows[i].Process] = t.Rows[i].Run + t.Rows[i].Wait
 		}
-		slices.SortFunc(b.unread, func(x, y int32) int {
+		sortBy(b.unread, func(x, y int32) int {
 			p, q := recs[x].info.Process, recs[y].info.Process
 			return cmp.Or(cmp.Compare(did[q], did[p]), cmp.Compare(q.Start, p.Start), cmp.Compare(p.TGID, q.TGID))
 		})
@@ -262,7 +268,7 @@ func (b *nameBook) read(recs []taskRec, t *Tasks) {
 	for _, i := range b.unread {
 		info := recs[i].info
 		_, known := b.paths[info.Cgroup]
-		r.batch = append(r.batch, argsAsk{info.Process, info.Cgroup, !known || info.Cgroup == 0})
+		r.batch = append(r.batch, argsAsk{info.Process, info.Cgroup, !known})
 	}
 	r.busy, r.seen, r.since = true, 0, time.Now()
 	r.at.Store(0)

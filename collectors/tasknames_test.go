@@ -10,6 +10,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/google/go-cmp/cmp"
 	"golang.org/x/sys/unix"
 )
 
@@ -85,6 +86,46 @@ func TestNameBook(t *testing.T) {
 		}
 		if got := settle(&s, b, after, six, seven).Rows[0]; got.Args.Bytes() != "sh" {
 			t.Errorf("after an exec = %+v", got.ProcInfo)
+		}
+	})
+}
+
+// TestNameBookHierarchies: on a host of version 1 a path names the cgroup of a number only if it is of the
+// memory controller's hierarchy. Who ends is in the root of all.
+func TestNameBookHierarchies(t *testing.T) {
+	root, fs := bookTree(t)
+	cgroups := map[int32]string{
+		4: "5:memory:/\n3:cpu:/\n0::/\n", // ends
+		5: "5:memory:/docker/a\n3:cpu:/docker/a\n0::/\n",
+		6: "5:memory:/\n3:cpu:/batch\n0::/\n",
+		7: "5:memory:/\n3:cpu:/\n0::/\n",
+	}
+	for pid, text := range cgroups {
+		put(t, fmt.Sprintf("%s/proc/%d/cgroup", root, pid), text)
+		put(t, fmt.Sprintf("%s/proc/%d/cmdline", root, pid), "x\x00")
+	}
+	synctest.Test(t, func(t *testing.T) {
+		b := newNameBook(fs)
+		b.start()
+		defer b.stop()
+		s := scans{book: b}
+		in := func(pid int32, cgroup uint64) taskRec {
+			return rec(pid, pid, 1, 0).with(func(r *taskRec) { r.Cgroup = cgroup })
+		}
+		recs := []taskRec{in(4, 77), in(5, 77), in(6, rootCgroup), in(7, rootCgroup)}
+		settle(&s, b, recs...)
+		settle(&s, b, recs...)
+		for i := range recs { // names stay when something else changes
+			recs[i].Run += ms
+			recs[i].Nice = 3
+		}
+		got := map[int32][2]string{}
+		for _, r := range settle(&s, b, recs...).Rows {
+			got[r.PID] = [2]string{r.CgroupPath.Bytes(), fmt.Sprint(r.NamedCgroup())}
+		}
+		want := map[int32][2]string{4: {"/docker/a", "77"}, 5: {"/docker/a", "77"}, 6: {"/batch", "0"}, 7: {"/", "1"}}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("paths and numbers (-want +got):\n%s", diff)
 		}
 	})
 }

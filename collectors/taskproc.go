@@ -208,14 +208,20 @@ func (p *procScanner) stat(pid int32, sched schedStat, due bool, rec *taskRec) (
 		RSS: s.RSS, VSZ: s.VSize / uint64(p.page),
 		UID: rec.UID, Threads: max(s.Threads, 1), Nice: s.Nice, Prio: s.Prio, Policy: s.Policy,
 		State: s.State, Kernel: s.Flags&pfKthread != 0, Lacks: LackSwitches | LackSwap, Comm: s.Comm,
+		LastCPU: s.LastCPU,
 	}
 	r.Run, r.User, r.Sys = ticksNs(s.UTime)+ticksNs(s.STime), ticksNs(s.UTime), ticksNs(s.STime)
+	r.Guest = ticksNs(s.GuestTicks)
 	r.MinFlt, r.MajFlt = s.MinFlt, s.MajFlt
 	if r.Threads > 1 {
 		r.Lacks |= LackThreads
 	}
 	if s.BlockTicks == 0 {
 		r.Lacks |= LackDelay // as good as: 0 is what it says when it is off
+	} else {
+		var lacks Lack
+		r.Delay, lacks = lived(r.Delay, r.Start, bootNs())
+		r.Lacks |= lacks
 	}
 	// Of a process that has had one thread only, schedstat knows to the nanosecond what stat
 	// gives in ticks, rounded down.

@@ -89,16 +89,16 @@ func TestProcScanFixture(t *testing.T) {
 	want := []taskRec{
 		{
 			PID: 1, TGID: 1, Start: 310e6, Wait: 10454073, Threads: 12, Prio: 20, State: 'S', Lacks: lacks | LackIO | LackThreads,
-			taskCounts: taskCounts{Run: 10560e6, User: 1590e6, Sys: 8970e6, MinFlt: 38272, MajFlt: 69}, RSS: 4779, VSZ: 11799, Comm: comm("systemd"),
+			taskCounts: taskCounts{Run: 10560e6, User: 1590e6, Sys: 8970e6, MinFlt: 38272, MajFlt: 69}, RSS: 4779, VSZ: 11799, Comm: comm("systemd"), LastCPU: 2,
 		},
 		{
 			PID: 2, TGID: 2, Start: 310e6, Wait: 11161816, Threads: 1, Prio: 20, State: 'S', Kernel: true, Lacks: lacks,
-			taskCounts: taskCounts{Run: 7756062}, Comm: comm("kthreadd"),
+			taskCounts: taskCounts{Run: 7756062}, Comm: comm("kthreadd"), LastCPU: 1,
 		},
-		{PID: 4, TGID: 4, PPID: 2, Start: 310e6, Threads: 1, Nice: -20, State: 'I', Kernel: true, Lacks: lacks, Comm: comm("kworker/R-rcu_gp")},
+		{PID: 4, TGID: 4, PPID: 2, Start: 310e6, Threads: 1, Nice: -20, State: 'I', Kernel: true, Lacks: lacks, Comm: comm("kworker/R-rcu_gp"), LastCPU: 1},
 		{
 			PID: 4711, TGID: 4711, PPID: 1, Start: 3219370e6, Wait: 1262381, Threads: 3, Prio: 20, State: 'S', Lacks: lacks | LackIO | LackThreads,
-			taskCounts: taskCounts{Run: 80e6, User: 60e6, Sys: 20e6, MinFlt: 2936, MajFlt: 4}, RSS: 3459, VSZ: 41060, Comm: comm("\x1b]0;P\n) S 1)"),
+			taskCounts: taskCounts{Run: 80e6, User: 60e6, Sys: 20e6, MinFlt: 2936, MajFlt: 4}, RSS: 3459, VSZ: 41060, Comm: comm("\x1b]0;P\n) S 1)"), LastCPU: 2,
 		},
 	}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(taskRec{}, toldGauges{})); diff != "" {

@@ -28,11 +28,23 @@ type ProcInfo struct {
 	// Cgroup is the cgroup's ID: in the hierarchy of the memory controller where that is a v1 one,
 	// else in the unified one. 0 where it is not known.
 	Cgroup     uint64
-	CgroupPath Raw // in the same hierarchy; empty until it is read
+	CgroupPath Raw // in the same hierarchy, or in another if it is the root there; empty until it is read
 
 	// Args is the command line, arguments joined by blanks, secrets masked, at most MaxArgs bytes.
 	Args     Raw
 	ArgsRead ArgsState
+}
+
+// rootCgroup is the ID of every hierarchy's root.
+const rootCgroup = 1
+
+// NamedCgroup is the ID of the cgroup that CgroupPath names; 0 if the path is of another hierarchy, or the ID
+// is not known.
+func (p *ProcInfo) NamedCgroup() uint64 {
+	if p.Cgroup == rootCgroup && p.CgroupPath.s != "/" {
+		return 0
+	}
+	return p.Cgroup
 }
 
 // CgroupName is a short name of the cgroup: the container's, pod's or unit's. Empty until the path is
@@ -74,7 +86,7 @@ type Lack uint8
 // What a source may not tell.
 const (
 	LackIO       Lack = 1 << iota // bytes read and written: kernel without CONFIG_TASK_IO_ACCOUNTING, or no right to
-	LackDelay                     // Delay: kernel.task_delayacct is off, or was when the process began
+	LackDelay                     // Delay: kernel.task_delayacct is off, or was when the process began; or it is longer than the life
 	LackRSS                       // RSS and Swap: the kernel counts in a way we do not know
 	LackSwap                      // Swap alone: from "/proc"
 	LackSwitches                  // context switches: from "/proc"
@@ -85,8 +97,8 @@ const (
 // died included, where Tasks.Source is "iter/task". From "/proc", Run has the threads' sum in steps of 10 ms (exact
 // for a process of one thread), Wait is the leader's alone, and switches are not counted.
 type TaskRow struct {
-	*ProcInfo
-	More *TaskMore // nil: all of it is zero or as before
+	*ProcInfo `record:"must"`
+	More      *TaskMore `record:"own"` // nil: all of it is zero or as before
 
 	Run                    time.Duration // on a CPU (se.sum_exec_runtime)
 	Wait                   time.Duration // runnable and not running (sched_info.run_delay)
@@ -94,7 +106,7 @@ type TaskRow struct {
 	LeadWait               Micros        // the leader's share of Wait: pidstat's %wait
 	Voluntary, Involuntary uint32        // context switches; see More for the leader's share
 	MinFlt                 uint32        // page faults without I/O
-	RSS                    uint32        // gauge: pages; the kernel's own count lags by some pages a CPU
+	RSS                    uint32        // gauge: pages
 	Threads                uint32        // gauge
 	Blocked                uint16        // gauge: threads in D, the leader included
 	State                  byte          // of the leader: R S D T t Z X I
@@ -110,6 +122,7 @@ type TaskMore struct {
 	Write      uint64        // bytes written to the page cache, that storage will get
 	Cancelled  uint64        // of bytes written earlier: truncated before storage got them
 	BlockDelay time.Duration // waited for block I/O; of all threads alive
+	Guest      Micros        // of TaskRow.Run, and not of its Sys: as virtual CPUs of guests
 
 	// OthersVoluntary and OthersInvoluntary are the part of the row's switches that is not the
 	// leader's: of the other threads, the ones that died included.
@@ -118,7 +131,7 @@ type TaskMore struct {
 
 // TaskState is one process at the end of the span, whether it moved or not.
 type TaskState struct {
-	*ProcInfo
+	*ProcInfo `record:"must"`
 	Time      time.Duration // on a CPU since it began
 	VSZ       uint64        // pages
 	RSS, Swap uint32        // pages
@@ -133,7 +146,7 @@ const MaxThreads = 200
 
 // ThreadRow is one thread over the span.
 type ThreadRow struct {
-	*ProcInfo              // of its process, which has the process's name
+	*ProcInfo              `record:"must"` // of its process, which has the process's name
 	TID                    int32
 	State                  byte
 	Prio                   int16
@@ -143,6 +156,10 @@ type ThreadRow struct {
 	Voluntary, Involuntary uint32
 	MinFlt, MajFlt         uint32
 	Read, Write            uint64 // bytes
+
+	// LastCPU is the CPU that it ran on last, plus 1: where it was at the end of the span, not all that it
+	// ran on in it. 0 where it is not known.
+	LastCPU uint16
 }
 
 // size is what t holds, without what samples share: ProcInfo.
@@ -183,6 +200,7 @@ func (t *Tasks) Infos(each func(*ProcInfo)) {
 type taskCounts struct {
 	Run                     uint64 // ns
 	User, Sys               uint64 // ns, coarser than Run: by whom the clock tick hit
+	Guest                   uint64 // ns, of User: as the virtual CPU of a guest
 	Vol, Invol              uint64
 	MinFlt, MajFlt          uint64
 	Read, Write, CancelledW uint64 // bytes
@@ -193,6 +211,7 @@ func (c *taskCounts) plus(o *taskCounts) {
 	c.Run += o.Run
 	c.User += o.User
 	c.Sys += o.Sys
+	c.Guest += o.Guest
 	c.Vol += o.Vol
 	c.Invol += o.Invol
 	c.MinFlt += o.MinFlt
@@ -207,6 +226,7 @@ func (c *taskCounts) minus(o *taskCounts) {
 	c.Run -= o.Run
 	c.User -= o.User
 	c.Sys -= o.Sys
+	c.Guest -= o.Guest
 	c.Vol -= o.Vol
 	c.Invol -= o.Invol
 	c.MinFlt -= o.MinFlt
@@ -243,4 +263,11 @@ func (c *taskCounts) inKernel() uint64 {
 	hi, lo := bits.Mul64(c.Run, c.Sys)
 	q, _ := bits.Div64(hi, lo, all) // hi < all: Sys < all
 	return q
+}
+
+// withoutRows keeps the sums.
+func (t *Tasks) withoutRows() *Tasks {
+	c := *t
+	c.Rows, c.Key, c.Gone, c.Busy = nil, nil, nil, nil
+	return &c
 }

@@ -93,7 +93,7 @@ func TestDeriveCounts(t *testing.T) {
 			[]taskRec{base, thread},
 			[]taskRec{base.with(func(r *taskRec) {
 				r.Run += ms
-				r.Dead = taskCounts{Run: 50 * ms, User: 50 * ms, MinFlt: 504, Read: 8192}
+				r.Dead = &taskCounts{Run: 50 * ms, User: 50 * ms, MinFlt: 504, Read: 8192}
 			})},
 			TaskRow{Run: 1e6, Sys: 266, MinFlt: 4, RSS: 5000, Threads: 1, State: 'S'},
 			TaskMore{Read: 4096},

@@ -3,6 +3,7 @@
 package collectors
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -51,6 +52,7 @@ type TCPLimits struct {
 	MaxTimeWait int
 	MaxSynQueue int // tcp_max_syn_backlog
 	MaxListen   int // somaxconn: no backlog is longer
+	Ports       int // ip_local_port_range: how many there are for connects to one destination
 }
 
 func (t *TCP) put(s *Snapshot) { s.TCP = t }
@@ -170,6 +172,15 @@ func readTCPLimits(fs FS) (l TCPLimits) {
 			if n, ok := parseInt(line); ok && n > 0 {
 				*to = int(n)
 			}
+		}
+	}
+	if b, err := fs.readSome("sys/net/ipv4/ip_local_port_range", 64); err == nil {
+		first, rest := cutField(bytes.TrimSpace(b))
+		last, _ := cutField(rest)
+		from, ok := parseUint(first)
+		to, ok2 := parseUint(last)
+		if ok && ok2 && from <= to && to < 1<<16 {
+			l.Ports = int(to-from) + 1
 		}
 	}
 	return l

@@ -63,15 +63,32 @@ func (s Safe) MarshalText() ([]byte, error) { return []byte(s.text), nil }
 // They are shown as \x1b or \u202e, not dropped: whoever looks must see that a name is hostile.
 // A tab becomes a space. Clean is idempotent.
 func Clean(r Raw) Safe {
-	for i := 0; i < len(r.s); i++ {
-		if c := r.s[i]; c < 0x20 || c >= 0x7f {
+	for i := 0; i < len(r.s); {
+		if c := r.s[i]; c >= 0x20 && c < 0x7f {
+			i++
+			continue
+		}
+		c, n := utf8.DecodeRuneInString(r.s[i:])
+		if c == utf8.RuneError && n == 1 || !printable(c) {
 			return Safe{escape(r.s, i)}
 		}
+		i += n
 	}
 	return Safe{r.s}
 }
 
-// escape copies s[:from], which is plain ASCII, and escapes the rest.
+// printable says whether a character is shown as it is. Of the ones that we draw with it knows at once.
+func printable(c rune) bool {
+	switch {
+	case c <= 0xff:
+		return unicode.IsPrint(c)
+	case c >= 0x2010 && c <= 0x2027, c >= 0x2030 && c <= 0x205e, c >= 0x2190 && c <= 0x22ff, c >= 0x2500 && c <= 0x25ff:
+		return true
+	}
+	return unicode.IsPrint(c) && !unicode.In(c, unicode.Cf, unicode.Mn, unicode.Me, unicode.Bidi_Control)
+}
+
+// escape copies s[:from], in which there is nothing to escape, and escapes the rest.
 func escape(s string, from int) string {
 	var b strings.Builder
 	b.Grow(len(s) + 16)
@@ -85,14 +102,12 @@ func escape(s string, from int) string {
 			b.WriteByte(' ')
 		case c < 0x20, c >= 0x7f && c < 0xa0:
 			fmt.Fprintf(&b, `\x%02x`, c)
-		case c != ' ' && !unicode.IsPrint(c), unicode.In(c, unicode.Cf, unicode.Mn, unicode.Me, unicode.Bidi_Control):
-			if c > 0xffff {
-				fmt.Fprintf(&b, `\U%08x`, c)
-			} else {
-				fmt.Fprintf(&b, `\u%04x`, c)
-			}
-		default:
+		case printable(c):
 			b.WriteString(s[i : i+n])
+		case c > 0xffff:
+			fmt.Fprintf(&b, `\U%08x`, c)
+		default:
+			fmt.Fprintf(&b, `\u%04x`, c)
 		}
 		i += n
 	}

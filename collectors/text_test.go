@@ -52,6 +52,16 @@ func TestClean(t *testing.T) {
 	}
 }
 
+// What is known at once to be printable is so by the tables of Unicode.
+func TestPrintable(t *testing.T) {
+	for c := range rune(0x3000) {
+		want := unicode.IsPrint(c) && !unicode.In(c, unicode.Cf, unicode.Mn, unicode.Me, unicode.Bidi_Control)
+		if got := printable(c); got != want {
+			t.Errorf("printable(%U) = %t, want %t", c, got, want)
+		}
+	}
+}
+
 // TestRawIsNotSafe holds what the compiler is to refuse: Safe(raw).
 func TestRawIsNotSafe(t *testing.T) {
 	if reflect.TypeFor[Raw]().ConvertibleTo(reflect.TypeFor[Safe]()) {

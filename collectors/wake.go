@@ -29,6 +29,7 @@ func (w *Wake) put(s *Snapshot) { s.Wake = w }
 type wakeReader interface {
 	Method() bpf.Method
 	Read(dst []bpf.WakeCounts) ([]bpf.WakeCounts, error)
+	Pause(on bool) error
 	Close() error
 }
 
@@ -37,7 +38,8 @@ type wakeCollector struct {
 
 	r        wakeReader
 	buf      []bpf.WakeCounts
-	prev     bpf.WakeCounts // the host's sum
+	gauged   []bpf.WakeCounts // scratch of Gauge
+	prev     bpf.WakeCounts   // the host's sum
 	begun    bool
 	fresh    bool // the next sample is the first one with a span
 	last     time.Duration
@@ -138,6 +140,9 @@ func (c *wakeCollector) Probes() []Probe {
 	p.Events, p.Lost, p.NsPerEvent = c.switches, c.lost, costOf(c.r.Method())
 	return []Probe{p}
 }
+
+// Pause implements Pauser.
+func (c *wakeCollector) Pause(on bool) error { return c.r.Pause(on) }
 
 func (c *wakeCollector) Close() error {
 	if c.r == nil {

@@ -4,6 +4,7 @@ package collectors
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
@@ -14,7 +15,12 @@ import (
 type request struct {
 	on      bool
 	collect bool
+	drop    bool // what is collected covers a time when it was paused
+	pause   bool // pause it after the collection
+	urgent  bool // the brake asks, between two ticks
+	gauge   bool // of a Gauger: nothing but a look at its cost
 	targets []Target
+	host    bool    // for a HostNarrower
 	rows    []Probe // for an Auditor
 }
 
@@ -27,6 +33,7 @@ type answer struct {
 	narrowErr error
 	rows      []Probe
 	crash     *Crash
+	gauge     *gauge
 }
 
 // closing is a worker's last word.
@@ -44,8 +51,11 @@ type worker struct {
 	answers  chan<- answer
 	closed   chan<- closing
 
+	missed  missedRuns
 	running bool
+	paused  bool
 	targets []Target // what the collector is narrowed to
+	host    bool     // and whether it was told to see the host beside it
 }
 
 // run serves requests until there are no more, then closes the collector.
@@ -66,8 +76,13 @@ func (w *worker) serve(ctx context.Context, q request) (a answer) {
 		}
 		a.running = w.running
 	}()
+	if q.gauge {
+		w.glance(&a)
+		return a
+	}
 	switch {
 	case q.on && !w.running:
+		w.missed.begin(w.c.Probes())
 		if a.err = w.c.Start(ctx); a.err != nil {
 			if err := w.c.Close(); err != nil {
 				a.err = fmt.Errorf("%w; closing: %w", a.err, err)
@@ -79,13 +94,41 @@ func (w *worker) serve(ctx context.Context, q request) (a answer) {
 		a.err = w.close()
 	}
 	if w.running {
-		a.narrowErr = w.narrow(q.targets)
+		a.narrowErr = w.narrow(q.targets, q.host)
 		if q.collect {
-			a.sample, a.err = w.collect(ctx, q.rows)
+			a.sample, a.err = w.look(ctx, q)
 		}
 	}
 	a.rows = append([]Probe{}, w.c.Probes()...)
+	w.missed.add(a.rows)
 	return a
+}
+
+// look collects, and attaches before or detaches after it what is paused.
+func (w *worker) look(ctx context.Context, q request) (Sample, error) {
+	if err := w.pause(false); err != nil {
+		return nil, err
+	}
+	sample, err := w.collect(ctx, q.rows)
+	if q.drop && err == nil {
+		sample = nil
+	}
+	if q.pause {
+		err = errors.Join(err, w.pause(true))
+	}
+	return sample, err
+}
+
+func (w *worker) pause(on bool) error {
+	p, ok := w.c.(Pauser)
+	if !ok || w.paused == on {
+		return nil
+	}
+	if err := p.Pause(on); err != nil {
+		return fmt.Errorf("pausing the probes, or going on: %w", err)
+	}
+	w.paused = on
+	return nil
 }
 
 func (w *worker) collect(ctx context.Context, rows []Probe) (Sample, error) {
@@ -95,10 +138,16 @@ func (w *worker) collect(ctx context.Context, rows []Probe) (Sample, error) {
 	return w.c.Collect(ctx, time.Since(w.began))
 }
 
-func (w *worker) narrow(targets []Target) error {
+func (w *worker) narrow(targets []Target, host bool) error {
 	n, ok := w.c.(Narrower)
-	if !ok || slices.Equal(targets, w.targets) {
+	h, both := w.c.(HostNarrower)
+	same := slices.Equal(targets, w.targets) && (!both || len(targets) == 0 || host == w.host)
+	if !ok || same {
 		return nil
+	}
+	if both {
+		h.Host(host)
+		w.host = host
 	}
 	if err := n.Narrow(targets); err != nil {
 		return fmt.Errorf("narrowing: %w", err)
@@ -112,7 +161,7 @@ func (w *worker) close() (err error) {
 	if !w.running {
 		return nil
 	}
-	w.running, w.targets = false, nil
+	w.running, w.paused, w.targets = false, false, nil
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("closing %s: panic: %v", w.c.Meta().ID, p)

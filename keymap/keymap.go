@@ -5,8 +5,6 @@
 package keymap
 
 import (
-	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -67,8 +65,22 @@ const (
 	Open     = "open"
 	Back     = "back"
 	Command  = "command"
+	Columns  = "columns"
+	Classic  = "classic"
+	Copy     = "copy"
 	Redraw   = "redraw"
 	Suspend  = "suspend"
+	Filter   = "filter"
+	Scope    = "scope"
+	Older    = "view-back"
+	Newer    = "view-forward"
+
+	FarEarlier  = "earlier-10"
+	FarLater    = "later-10"
+	EarlierMark = "earlier-mark"
+	LaterMark   = "later-mark"
+	Baseline    = "baseline"
+	Compare     = "compare"
 )
 
 // Global returns the keys that work everywhere, in the order of help and footer.
@@ -77,9 +89,14 @@ func Global() []Key {
 		New(Open, "Enter", "open the row", "enter"),
 		New(Back, "Esc", "back", "esc", "backspace"),
 		New(Pause, "space", "pause", " ", "p").In("pause, and resume"),
+		New(Filter, "/", "filter", "/", "\\", "f4").In("keep the rows that match: text, re/…/, !text, cpu>5 and user=www; Enter keeps the filter, Esc gives up"),
+		New(Scope, "f", "scope", "f").In("make the row's process, cgroup, disk or peer what all panes are about, and drop it again"),
 		New(Snapshot, "S", "snapshot", "S", "ctrl+s").In("write everything shown into a text report"),
-		New(Help, "?", "help", "?", "f1").In("help: search with /, Enter does it"),
+		New(Help, "?", "help", "?", "f1").In("help: column, keys, page; / searches, Enter does it"),
 		New(Command, ":", "command", ":").In("go to a pane or do anything by its name; Tab completes"),
+		New(Columns, "C", "columns", "C").In("choose the columns of the table: show, hide, move"),
+		New(Classic, "e", "command", "e").In("the classic commands that show the same; y copies one"),
+		New(Copy, "y", "copy", "y").In("copy the selected row to the terminal's clipboard"),
 		New(Quit, "q", "quit", "q", "f10", "ctrl+c"),
 		New(NextTab, "Tab", "next pane", "tab"),
 		New(PrevTab, "S-Tab", "previous pane", "shift+tab"),
@@ -91,7 +108,15 @@ func Global() []Key {
 		New(Bottom, "G", "last row", "G"),
 		New(Earlier, "←", "back", "left", "h").In("paused: one sample back"),
 		New(Later, "→", "on", "right", "l").In("paused: one sample on"),
+		New(FarEarlier, "{", "10 back", "{", "shift+left").In("paused: ten samples back"),
+		New(FarLater, "}", "10 on", "}", "shift+right").In("paused: ten samples on"),
+		New(EarlierMark, "(", "mark before", "(").In("paused: back to where something happened: kernel error, OOM kill, finding, burst of execs"),
+		New(LaterMark, ")", "mark after", ")").In("paused: on to where something happened"),
 		New(Live, "End", "live", "end").In("paused: back to live"),
+		New(Older, "[", "last view", "[").In("back through the views that were open"),
+		New(Newer, "]", "next view", "]").In("forward through the views that were open"),
+		New(Baseline, "m", "baseline", "m").In("make the moment that is shown the baseline; x is another thing: it sets what \"start\" counts from"),
+		New(Compare, "D", "difference", "D").In("every table and distribution against the baseline, or no longer"),
 		New(Redraw, "^L", "redraw", "ctrl+l"),
 		New(Suspend, "^Z", "to the shell", "ctrl+z"),
 	}
@@ -111,42 +136,6 @@ func (m Map) Apply(keys []Key) []Key {
 			out[i].SetKeys(names...)
 			out[i].SetHelp(Label(names), out[i].Help().Desc)
 		}
-	}
-	return out
-}
-
-// Rebind checks the user's bindings against all keys there are, global ones first, and returns
-// the Map to use with one error for each line of the config that cannot be followed. A line with
-// an error is left out. ^C always quits.
-func Rebind(changes map[string][]string, global []Key, panes ...[]Key) (Map, []error) {
-	known := make(map[string]bool)
-	for _, k := range slices.Concat(append([][]Key{global}, panes...)...) {
-		known[k.ID] = true
-	}
-	out := make(Map, len(changes))
-	var errs []error
-	for _, id := range slices.Sorted(maps.Keys(changes)) {
-		if !known[id] {
-			errs = append(errs, fmt.Errorf("keys: no key is called %q; `bpf60 keys` lists them", id))
-			continue
-		}
-		names := slices.Clone(changes[id])
-		if id == Quit && !slices.Contains(names, "ctrl+c") {
-			names = append(names, "ctrl+c")
-		}
-		out[id] = names
-		if c := conflictsOf(out, global, panes); len(c) > 0 {
-			errs = append(errs, fmt.Errorf("keys: %s: %s", id, c[0]))
-			delete(out, id)
-		}
-	}
-	return out, errs
-}
-
-func conflictsOf(m Map, global []Key, panes [][]Key) []string {
-	out := Conflicts(m.Apply(global))
-	for _, keys := range panes {
-		out = append(out, Conflicts(m.Apply(Merge(global, keys)))...)
 	}
 	return out
 }
@@ -173,29 +162,6 @@ func Merge(global, pane []Key) []Key {
 
 func has(keys []Key, id string) bool {
 	return slices.ContainsFunc(keys, func(k Key) bool { return k.ID == id })
-}
-
-// Conflicts names the keys that are bound twice, or that can never be completed because their
-// beginning is a key of its own.
-func Conflicts(keys []Key) []string {
-	var out []string
-	owner := make(map[string]string)
-	for _, k := range keys {
-		for _, name := range k.Keys() {
-			if other, ok := owner[name]; ok && other != k.ID {
-				out = append(out, fmt.Sprintf("%q is both %s and %s", name, other, k.ID))
-			}
-			owner[name] = k.ID
-		}
-	}
-	for _, name := range slices.Sorted(maps.Keys(owner)) {
-		if first, _, ok := strings.Cut(name, " "); ok && first != "" {
-			if other, taken := owner[first]; taken {
-				out = append(out, fmt.Sprintf("%q begins %q of %s and is %s itself", first, name, owner[name], other))
-			}
-		}
-	}
-	return out
 }
 
 // Match returns the key that a key press completes, after the keys pressed before it. With no key

@@ -85,7 +85,12 @@ func TestRebind(t *testing.T) {
 		"taken":                {map[string][]string{Pause: {"q"}}, Map{}, `"q" is both`},
 		"taken by a pane":      {map[string][]string{Pause: {"v"}}, Map{}, `"v" is both`},
 		"begins another":       {map[string][]string{Pause: {"g"}}, Map{}, `"g" begins`},
-		"two that swap":        {map[string][]string{"a": {"x"}, Pause: {"z"}}, Map{Pause: {"z"}}, `no key is called "a"`},
+		"one of two is known":  {map[string][]string{"a": {"x"}, Pause: {"z"}}, Map{Pause: {"z"}}, `no key is called "a"`},
+		"two that swap":        {map[string][]string{NextTab: {"?"}, Help: {"tab"}}, Map{NextTab: {"?"}, Help: {"tab"}}, ""},
+		"both want one":        {map[string][]string{NextTab: {"z"}, Help: {"z"}}, Map{Help: {"z"}}, `next-tab: "z" is both`},
+		"no such key":          {map[string][]string{Pause: {"hyper+x"}}, Map{}, `pause: there is no key "hyper+x"; use one such as`},
+		"three in a row":       {map[string][]string{Pause: {"z z z"}}, Map{}, `there is no key "z z z"`},
+		"other spellings":      {map[string][]string{Pause: {"Space", "Ctrl+O", "ctrl+i"}, NextTab: {"z x"}}, Map{Pause: {" ", "ctrl+o", "tab"}, NextTab: {"z x"}}, ""},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -150,5 +155,37 @@ func TestTables(t *testing.T) {
 	}
 	if !strings.Contains(text, "everywhere\n") || !strings.Contains(text, "draw it otherwise") {
 		t.Errorf("Text lacks a section:\n%s", text)
+	}
+}
+
+func TestCanonical(t *testing.T) {
+	tests := map[string]struct {
+		name, want string
+		ok         bool
+	}{
+		"letter":          {"x", "x", true},
+		"capital":         {"X", "X", true},
+		"not ASCII":       {"ö", "ö", true},
+		"space":           {"space", " ", true},
+		"control":         {"CTRL+A", "ctrl+a", true},
+		"enter by ^M":     {"ctrl+m", "enter", true},
+		"alt keeps case":  {"alt+X", "alt+X", true},
+		"arrow":           {"ctrl+left", "ctrl+left", true},
+		"function":        {"F12", "f12", true},
+		"no function":     {"f21", "", false},
+		"control of it":   {"ctrl+1", "", false},
+		"nothing":         {"", "", false},
+		"a control":       {"\x07", "", false},
+		"word":            {"quit", "", false},
+		"two":             {"g space", "", false},
+		"two of letters":  {"g x", "g x", true},
+		"super":           {"super+x", "", false},
+		"super and arrow": {"super+up", "", false},
+	}
+	for name, tt := range tests {
+		got, ok := canonical(tt.name)
+		if ok != tt.ok || ok && got != tt.want {
+			t.Errorf("%s: canonical(%q) = %q %t, want %q %t", name, tt.name, got, ok, tt.want, tt.ok)
+		}
 	}
 }

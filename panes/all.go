@@ -2,6 +2,8 @@
 
 package panes
 
+import "slices"
+
 // All returns every pane there is, in the order of the tabs.
 func All() []Pane {
 	return []Pane{
@@ -12,8 +14,33 @@ func All() []Pane {
 		NewDisk(),
 		NewNetwork(),
 		NewTCP(),
+		NewExec(),
+		NewProfile(),
+		NewProbes(),
+		NewFindings(),
 		NewLog(),
 		NewStalls(),
+		NewDNS(),
 		NewCgroups(),
+		NewSyscalls(),
 	}
+}
+
+// Arrange returns the panes with those that are named first, in the order of their names. The others
+// keep theirs.
+func Arrange(panes []Pane, ids []string) []Pane {
+	out := make([]Pane, 0, len(panes))
+	for _, id := range ids {
+		for _, p := range panes {
+			if string(p.Info().ID) == id && !slices.Contains(out, p) {
+				out = append(out, p)
+			}
+		}
+	}
+	for _, p := range panes {
+		if !slices.Contains(out, p) {
+			out = append(out, p)
+		}
+	}
+	return out
 }

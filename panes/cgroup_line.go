@@ -12,7 +12,7 @@ import (
 
 // cgroupLine is the checklist's line of the cgroup that its own limits trouble most.
 func cgroupLine(f Frame) line {
-	l := line{id: "cgroup", pane: CgroupsPane, value: math.NaN(), unit: "% of limit", lo: 0, hi: 100}
+	l := line{id: "cgroup", pane: CgroupsPane, value: math.NaN(), unit: "% of limit", drawn: "% of its limit", lo: 0, hi: 100}
 	rows, s := cgroupsOver(f)
 	if s == nil {
 		l.why, _ = whyNot(f, collectors.CgroupsID, "cgroup")
@@ -71,7 +71,11 @@ func cgroupNeed(c *cgroupSum) string {
 	stopped := zero(c.stopped())
 	switch {
 	case c.Own.CPUs > 0 && stopped >= 0.01 && stopped >= zero(c.stalled(someMemory)), zero(cpu) >= zero(mem) && zero(cpu) >= zero(pids) && cpu > 0:
-		return fmt.Sprintf("cpu %.0f %% of %.4g", 100*cpu, math.Round(c.Own.CPUs*100)/100)
+		of := fmt.Sprintf("of %.4g", math.Round(c.Own.CPUs*100)/100)
+		if math.IsNaN(cpu) { // the quota and the usage may be in two hierarchies of version 1
+			return "cpu - " + of
+		}
+		return fmt.Sprintf("cpu %.0f %% %s", 100*cpu, of)
 	case zero(pids) > zero(mem):
 		return fmt.Sprintf("pids %.0f %% of %d", 100*pids, c.Own.Pids)
 	case math.IsNaN(mem):

@@ -3,8 +3,6 @@
 package panes
 
 import (
-	"fmt"
-	"math"
 	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -12,7 +10,6 @@ import (
 	"bpf60/collectors"
 	"bpf60/keymap"
 	"bpf60/panes/widget"
-	"bpf60/theme"
 )
 
 // cgroupPage is everything about one cgroup.
@@ -20,15 +17,26 @@ type cgroupPage struct {
 	path string // row ID
 	id   uint64
 	name collectors.Safe
+
+	parts sections
+	draw  pageDraw
 }
 
 // newCgroupPage returns the page of the cgroup of a row; nil if there is no such row.
 func newCgroupPage(f Frame, row string) *cgroupPage {
 	rows, _ := cgroupsOver(f)
-	if c := cgroupAt(rows, row); c != nil {
-		return &cgroupPage{path: row, id: c.ID, name: collectors.Clean(c.Name)}
+	c := cgroupAt(rows, row)
+	if c == nil {
+		return nil
 	}
-	return nil
+	return cgroupPageOf(row, c.ID, collectors.Clean(c.Name))
+}
+
+func cgroupPageOf(path string, id uint64, name collectors.Safe) *cgroupPage {
+	p := &cgroupPage{path: path, id: id, name: name}
+	p.parts = newSections(collectors.Target{Kind: collectors.CgroupTarget, Cgroup: id}, p.sections())
+	p.parts.lists[0] = newList("%CPU")
+	return p
 }
 
 func cgroupAt(rows []cgroupSum, path string) *cgroupSum {
@@ -46,21 +54,84 @@ func (p *cgroupPage) Info() Info {
 	return Info{ID: "cgroup", Title: widget.Clip(name, 40), Short: widget.Clip(name, 16), Help: "cgroups"}
 }
 
-// Wants implements Pane: its own memory is taken apart, and all are read for the chain above it.
+// Wants implements Pane: its own memory is taken apart, all are read for the chain above it, and what it
+// does is counted apart in the kernel.
 func (p *cgroupPage) Wants(Scope) []collectors.Want {
-	return []collectors.Want{wantCgroup(0), wantCgroup(p.id)}
+	return append([]collectors.Want{wantCgroup(0), wantCgroup(p.id)}, p.parts.wants()...)
 }
 
 // Keys implements Pane.
-func (p *cgroupPage) Keys() []keymap.Key {
-	return []keymap.Key{
-		keymap.New(keymap.Back, "Esc", "back", "esc", "backspace"),
-		keymap.New(keymap.Open, "Enter", "open", "enter").Off("there is nothing below one cgroup yet"),
+func (p *cgroupPage) Keys() []keymap.Key { return p.parts.keysWith(p.draw.keys()) }
+
+// Update implements Pane. Select takes a section, or a section and a row: "processes/812".
+func (p *cgroupPage) Update(msg tea.Msg) tea.Cmd {
+	switch msg := msg.(type) {
+	case Select:
+		p.parts.choose(msg.Row)
+	case Press:
+		if !p.draw.press(msg.ID, len(p.distributions(msg.Frame))) {
+			return p.parts.press(msg)
+		}
 	}
+	return nil
 }
 
-// Update implements Pane.
-func (p *cgroupPage) Update(tea.Msg) tea.Cmd { return nil }
+// distributions are those that the page draws: what is counted of the cgroup apart.
+func (p *cgroupPage) distributions(f Frame) []distribution {
+	return targetDistributions(f, p.parts.target, p.parts.selected(f, "calls"))
+}
+
+// Describe implements Describer.
+func (p *cgroupPage) Describe(f Frame) string { return p.parts.describe(f) }
+
+// inside is the table of the processes in the cgroup and in those below it.
+func (p *cgroupPage) inside(f Frame, _ collectors.Target) Table {
+	t := Table{Title: "processes"}
+	var cols []processColumn
+	for _, c := range processColumns(hostMemory(f)) {
+		switch c.ID {
+		case "USER", "cgroup", "PPID", "PR", "NI", "VSZ", "%waitall", "cswall/s":
+			continue
+		case "%usr", "%sys":
+			c.Rank = 5
+		case "kB_rd/s", "kB_wr/s":
+			c.Rank = 1
+		}
+		cols = append(cols, c)
+		t.Columns = append(t.Columns, c.Column)
+	}
+	set := processesOver(f)
+	if set == nil {
+		why, remedy := whyNot(f, collectors.TasksID, "pidstat")
+		t.Notes = append(t.Notes, note("pidstat", why, remedy))
+		return t
+	}
+	var list []*process
+	for i := range set.list {
+		if x := &set.list[i]; p.holds(x.CgroupPath.Bytes()) {
+			list = append(list, x)
+		}
+	}
+	sortBy(list, byUse)
+	for _, x := range list {
+		r := Row{ID: rowOf(x), Target: targetOf(x.ProcInfo)}
+		for _, c := range cols {
+			r.Cells = append(r.Cells, c.cell(x, set.Span))
+		}
+		t.Rows = append(t.Rows, r)
+	}
+	t.Facts = []Fact{{ID: "n", Title: "processes, with those of the cgroups below", Cell: Number(float64(len(t.Rows)))}}
+	if !set.all {
+		t.Notes = append(t.Notes, "processes that did nothing are not listed: the last list of all is no longer kept")
+	}
+	return t
+}
+
+// holds says whether a process of that cgroup is in this one. The path of a process is that of v1's
+// memory controller where there is one, else of v2.
+func (p *cgroupPage) holds(path string) bool {
+	return path != "" && (path == p.path || isAbove(p.path, path))
+}
 
 // Table implements Pane: the cgroup and those above it, the root first.
 func (p *cgroupPage) Table(f Frame) Table {
@@ -74,7 +145,10 @@ func (p *cgroupPage) Table(f Frame) Table {
 			t.Rows = append(t.Rows, r)
 		}
 	}
-	t.Facts = nil
+	t.Facts, t.More = nil, nil
+	for i := range p.parts.all {
+		t.More = append(t.More, p.parts.table(f, i))
+	}
 	sums, _ := cgroupsOver(f)
 	c := cgroupAt(sums, p.path)
 	if c == nil {
@@ -83,7 +157,7 @@ func (p *cgroupPage) Table(f Frame) Table {
 	}
 	size := func(id, title string, v uint64) {
 		cell := Missing("memory.stat is read of the cgroup that is looked at, or is near its limit")
-		if c.Detail != nil {
+		if c.Has&collectors.HasDetail != 0 {
 			cell = Number(float64(v))
 		}
 		t.Facts = append(t.Facts, Fact{ID: id, Title: title, Unit: "bytes", Cell: cell})
@@ -98,6 +172,9 @@ func (p *cgroupPage) Table(f Frame) Table {
 	size("shmem", "shared memory", d.Shmem)
 	size("slab", "kernel objects", d.Slab)
 	size("sock", "socket buffers", d.Sock)
+	if d.Soft > 0 {
+		size("soft", "memory.soft_limit_in_bytes of v1", d.Soft)
+	}
 	for _, e := range []struct {
 		id, title string
 		n         uint64
@@ -120,7 +197,7 @@ func (p *cgroupPage) Table(f Frame) Table {
 
 // seconds is how long memory.stat was watched; 0 without one.
 func (c *cgroupSum) seconds() float64 {
-	if c.Detail == nil {
+	if c.Has&collectors.HasDetail == 0 {
 		return 0
 	}
 	return c.Seconds()
@@ -136,171 +213,50 @@ func (p *cgroupPage) View(f Frame, c Canvas) string {
 	if c.Width <= 0 || c.Height <= 0 {
 		return ""
 	}
-	return fit(cgroupPageLines(f, c, p.path, c.Height), c.Height)
+	lines, known := cgroupHead(f, c, p.path, c.Height-leastSection)
+	if !known {
+		return fit(lines, c.Height)
+	}
+	lines = lines[:min(len(lines), max(c.Height-leastSection, 1))]
+	if c.Height >= wideHeight {
+		lines = append(lines, p.draw.draw(c, p.distributions(f), latencyCanvas(c, c.Height-len(lines)).Height)...)
+	}
+	if rest := c.Height - len(lines); rest >= leastGrid+widestPlots {
+		lines = append(lines, cgroupPlots(f, c, p.path, widestPlots)...)
+	}
+	return fit(append(lines, p.parts.draw(f, c, c.Height-len(lines))...), c.Height)
 }
 
-// cgroupPageLines says everything about a cgroup in at most height lines.
+const (
+	leastSection = 6  // lines that are left for its tables
+	widestPlots  = 13 // lines of the history, with its title
+)
+
+// cgroupPageLines says everything about a cgroup but its processes in at most height lines.
 func cgroupPageLines(f Frame, c Canvas, path string, height int) []string {
-	rows, s := cgroupsOver(f)
-	one := cgroupAt(rows, path)
-	if one == nil {
-		head := widget.Title(c.Theme, c.Width, "cgroup")
-		if s == nil {
-			return append([]string{head}, missingPart(f, c, collectors.CgroupsID, "cgroup", "what the cgroup uses")...)
-		}
-		return []string{head, widget.NewLine(c.Width).Skip(1).Plain("it is gone: no process, no directory").String()}
-	}
-	lines := []string{widget.Title(c.Theme, c.Width, clean(one.Name), clean(one.Path))}
-	lines = append(lines, cgroupNow(f, c, one)...)
-	lines = append(lines, limitChain(c, rows, one, max(height-len(lines)-4, 2))...)
-	if room := height - len(lines); room >= 4 {
+	lines, known := cgroupHead(f, c, path, height)
+	if room := height - len(lines); known && room >= 4 {
 		lines = append(lines, cgroupPlots(f, c, path, room)...)
 	}
 	return lines[:min(len(lines), max(height, 0))]
 }
 
-// cgroupNow are the lines of its present numbers.
-func cgroupNow(f Frame, c Canvas, one *cgroupSum) []string {
-	say := func(label string, parts ...string) string {
-		l := widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, fmt.Sprintf("%-7s", label))
-		return l.Plain(widget.ClipWords(strings.Join(parts, "  "), l.Left())).String()
-	}
-	cols := cgroupColumns()
-	// cell writes a number with what follows it, and only - for one that is missing.
-	cell := func(id, unit string) string {
-		for _, col := range cols {
-			if col.ID == id {
-				v := col.cell(&Cgroups{}, f, one)
-				if !v.Known() {
-					return "-"
-				}
-				return v.fit(col.Column) + unit
-			}
+// cgroupHead are a cgroup's numbers and the limits above it, in about height lines. False: it is not
+// there, and the lines say so.
+func cgroupHead(f Frame, c Canvas, path string, height int) (lines []string, known bool) {
+	rows, s := cgroupsOver(f)
+	one := cgroupAt(rows, path)
+	if one == nil {
+		head := widget.Title(c.Theme, c.Width, "cgroup")
+		if s == nil {
+			return append([]string{head}, missingPart(f, c, collectors.CgroupsID, "cgroup", "what the cgroup uses")...), false
 		}
-		return "-"
+		return []string{head, widget.NewLine(c.Width).Skip(1).Plain("it is gone: no process, no directory").String()}, false
 	}
-	d := one.Detail
-	mem := []string{cell("MEM", ""), cell("%lim", " %") + " of limit", "high " + cell("high", ""), "max " + cell("max", ""), "swap " + cell("swap", "")}
-	hold := []string{"- memory.stat is read of who is looked at, or is near a limit"}
-	refaults, kills := "-", ""
-	if d != nil {
-		hold = []string{
-			"anon " + widget.Bytes(d.Anon), "file " + widget.Bytes(d.File), "inactive " + widget.Bytes(d.InactiveFile),
-			"shmem " + widget.Bytes(d.Shmem), "slab " + widget.Bytes(d.Slab), "sock " + widget.Bytes(d.Sock),
-		}
-		refaults = per(float64(d.Refaults), one.seconds(), "").Format(1) + "/s"
-		kills = fmt.Sprintf("(%d of all time)", d.OOMKills)
+	lines = []string{widget.Title(c.Theme, c.Width, clean(one.Name), clean(one.Path))}
+	if p, ok := probeNamed(f, collectors.CgroupsID, "cgroup"); ok && p.State == collectors.Degraded {
+		lines = append(lines, widget.NewLine(c.Width).Skip(1).Put(c.Theme.Warn, widget.ClipWords(p.Reason, c.Width-1)).String())
 	}
-	out := []string{
-		say("cpu", cell("%CPU", " %"), cell("%quota", " %")+" of quota "+cell("quota", ""), "throttled "+cell("%thr", " %")+" "+cell("thr_ms", " ms/s"), "weight "+cell("weight", "")),
-		say("memory", mem...),
-		say("holds", hold...),
-		say("events", "high "+cell("high/s", "/s"), "max "+cell("max/s", "/s"), "oom_kill "+cell("oom", "")+" "+kills, "refault "+refaults),
-		say("psi", "cpu "+cell("psi_cpu", " %"), "mem "+cell("psi_mem", " %")+" full "+cell("psi_mem_full", " %"), "io "+cell("psi_io", " %")+" full "+cell("psi_io_full", " %")),
-		say("io", "rd "+cell("rd/s", "/s"), "wr "+cell("wr/s", "/s"), "r/s "+cell("r/s", ""), "w/s "+cell("w/s", "")),
-		say("tasks", cell("TASKS", ""), "max "+countLimit(one.Tight.Pids), state(one)),
-	}
-	if d != nil {
-		for _, l := range d.IOMax {
-			out = append(out, say("io.max", fmt.Sprintf("%d:%d", l.Major, l.Minor), "rbps "+sizeLimit(l.RBytes), "wbps "+sizeLimit(l.WBytes), "riops "+countLimit(l.RIO), "wiops "+countLimit(l.WIO)))
-		}
-	}
-	return out
-}
-
-func state(c *cgroupSum) string {
-	switch {
-	case c.Frozen:
-		return "frozen"
-	case c.Empty:
-		return "no process"
-	}
-	return ""
-}
-
-func sizeLimit(n uint64) string {
-	if n == collectors.NoLimit {
-		return "-"
-	}
-	return widget.Bytes(n)
-}
-
-func countLimit(n uint64) string {
-	if n == collectors.NoLimit {
-		return "-"
-	}
-	return widget.Count(n)
-}
-
-// limitChain shows the limits from the root down: the tightest holds, whoever owns it.
-func limitChain(c Canvas, rows []cgroupSum, one *cgroupSum, room int) []string {
-	lines := []string{widget.Title(c.Theme, c.Width, "limits", "the tightest holds: *")}
-	head := widget.NewLine(c.Width)
-	head.Right(c.Theme.Dim, "cpus", 9).Right(c.Theme.Dim, "used", 16).Right(c.Theme.Dim, "high", 23).Right(c.Theme.Dim, "max", 30).
-		Right(c.Theme.Dim, "now", 37).Right(c.Theme.Dim, "pids", 44).Skip(2).Put(c.Theme.Dim, "CGROUP")
-	lines = append(lines, head.String())
-	var chain []*cgroupSum
-	for i := range rows {
-		if r := &rows[i]; r.Path.Bytes() == one.Path.Bytes() || isAbove(r.Path.Bytes(), one.Path.Bytes()) {
-			chain = append(chain, r)
-		}
-	}
-	if n := len(chain); n > max(room-2, 1) {
-		chain = chain[n-max(room-2, 1):]
-	}
-	for _, r := range chain {
-		mark := func(s string, owner uint8, limited bool) string {
-			if limited && owner == r.Depth {
-				return s + "*"
-			}
-			return s + " "
-		}
-		quota, used, now := "-", "-", "-"
-		if r.Own.CPUs > 0 {
-			quota = fmt.Sprintf("%.2f", r.Own.CPUs)
-		}
-		if v := r.cpus(); !math.IsNaN(v) {
-			used = fmt.Sprintf("%.2f", v)
-		}
-		if r.Has&collectors.HasMemory != 0 {
-			now = widget.Bytes(r.Memory)
-		}
-		size := func(n uint64) string {
-			if n == collectors.NoLimit {
-				return "-"
-			}
-			return widget.Bytes(n)
-		}
-		pids := "-"
-		if r.Own.Pids != collectors.NoLimit {
-			pids = widget.Count(r.Own.Pids)
-		}
-		o := one.Owner
-		plain := theme.Style{}
-		l := widget.NewLine(c.Width)
-		l.Right(plain, mark(quota, o.CPU, r.Own.CPUs > 0), 10).Right(plain, used, 16).
-			Right(plain, mark(size(r.Own.High), o.High, r.Own.High != collectors.NoLimit), 24).
-			Right(plain, mark(size(r.Own.Max), o.Max, r.Own.Max != collectors.NoLimit), 31).
-			Right(plain, now, 37).
-			Right(plain, mark(pids, o.Pids, r.Own.Pids != collectors.NoLimit), 45)
-		lines = append(lines, l.To(46).Plain(widget.Clip(clean(r.Path), l.Left())).String())
-	}
-	return lines
-}
-
-// cgroupPlots draws CPU and memory over time beside each other.
-func cgroupPlots(f Frame, c Canvas, path string, room int) []string {
-	half := (c.Width - 2) / 2
-	block := func(title string, width int, value func(*cgroupSum) float64, label func(float64) string) []string {
-		values := cgroupHistory(f, path, value)
-		top := most(values)
-		head := title
-		if len(values) > 0 {
-			head += ", top " + label(top)
-		}
-		return append([]string{widget.Title(c.Theme, width, head)}, widget.Area(c.Theme, values, top, width, min(room-1, 12))...)
-	}
-	cpu := block("cpu over time", half, func(s *cgroupSum) float64 { return s.cpus() }, func(v float64) string { return fmt.Sprintf("%.2f cpus", v) })
-	mem := block("memory over time", c.Width-half-2, func(s *cgroupSum) float64 { return mainNumber(s, memoryResource) }, func(v float64) string { return widget.Bytes(uint64(v)) })
-	return widget.Join(cpu, half, mem, 2)
+	lines = append(lines, cgroupNow(f, c, one)...)
+	return append(lines, limitChain(c, rows, one, max(height-len(lines)-4, 5))...), true
 }

@@ -5,7 +5,6 @@ package panes
 import (
 	"cmp"
 	"math"
-	"slices"
 	"time"
 
 	"bpf60/collectors"
@@ -74,7 +73,7 @@ func cgroupsOver(f Frame) ([]cgroupSum, *collectors.Cgroups) {
 			}
 		}
 	}
-	slices.SortFunc(out, func(a, b cgroupSum) int { return comparePaths(a.Path.Bytes(), b.Path.Bytes()) })
+	sortBy(out, func(a, b cgroupSum) int { return comparePaths(a.Path.Bytes(), b.Path.Bytes()) })
 	return out, last
 }
 
@@ -204,7 +203,7 @@ func (c *cgroupSum) fill(r *collectors.CgroupRow) {
 	if missing&collectors.HasPids != 0 {
 		c.Pids = r.Pids
 	}
-	if missing&collectors.HasDetail != 0 && r.Detail != nil {
+	if (missing&collectors.HasDetail != 0 || c.Detail == nil) && r.Detail != nil {
 		d := *r.Detail
 		c.Detail = &d
 	}

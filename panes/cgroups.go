@@ -127,9 +127,9 @@ func (p *Cgroups) Update(msg tea.Msg) tea.Cmd {
 // sortAgain sorts by the resource's own column; a tree has an order of its own. The row stays.
 func (p *Cgroups) sortAgain() {
 	at := p.list.selected
-	p.list = newList(p.about.sort())
+	p.list.restart(p.about.sort())
 	if p.tree {
-		p.list = newList("")
+		p.list.restart("")
 	}
 	p.list.selected = at
 }

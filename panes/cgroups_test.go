@@ -3,6 +3,7 @@
 package panes
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -168,6 +169,7 @@ func TestNearestCgroup(t *testing.T) {
 	full := row("/full", limits(0, 0, 1000), func(r *collectors.CgroupRow) { r.Memory = 1000 })
 	half := row("/half", limits(0, 1000, 0), func(r *collectors.CgroupRow) { r.Memory = 500 })
 	throttled := row("/throttled", limits(1, 0, 0), func(r *collectors.CgroupRow) { r.Usage, r.Periods, r.Throttled = 4e8, 10, 6 })
+	uncounted := row("/uncounted", limits(0.2, 0, 0), func(r *collectors.CgroupRow) { r.Has, r.Periods, r.Throttled = collectors.HasThrottle, 10, 10 })
 	stalled := row("/stalled", limits(0, 1000, 0), func(r *collectors.CgroupRow) { r.Memory, r.PSI.Memory.Some = 990, 7e8 })
 	killed := row("/killed", limits(0, 0, 1000), func(r *collectors.CgroupRow) { r.Events.OOMKill = 1 })
 	below := row("/below", limits(0, 0, 0), func(r *collectors.CgroupRow) { r.Tight.Max, r.Memory = 1000, 1000 })
@@ -179,6 +181,7 @@ func TestNearestCgroup(t *testing.T) {
 	}{
 		"full":           {[]collectors.CgroupRow{half, full}, "/full", 1, "full mem 100 % of max"},
 		"throttled":      {[]collectors.CgroupRow{full, throttled, half}, "/throttled", 2, "throttled cpu 40 % of 1"},
+		"without usage":  {[]collectors.CgroupRow{uncounted, half}, "/uncounted", 1, "uncounted cpu - of 0.2"},
 		"stalled":        {[]collectors.CgroupRow{stalled, throttled, full}, "/stalled", 3, "stalled mem 99 % of high"},
 		"killed":         {[]collectors.CgroupRow{stalled, killed}, "/killed", 2, "killed mem 0 % of max"},
 		"not near":       {[]collectors.CgroupRow{half}, "/half", 0, "half mem 50 % of high"},
@@ -234,14 +237,62 @@ func TestCgroupKeys(t *testing.T) {
 }
 
 // TestCgroupPageGone: a page outlives its cgroup.
+// The page of a cgroup lists its processes and those of the cgroups below, and leads to their pages.
+func TestCgroupPageProcesses(t *testing.T) {
+	f := busyStory(90).frame()
+	want := map[string][]string{}
+	set := processesOver(f)
+	for i := range set.list {
+		x := &set.list[i]
+		want[x.CgroupPath.Bytes()] = append(want[x.CgroupPath.Bytes()], rowOf(x))
+		if x.CgroupPath.Bytes() != "/system.slice" && isAbove("/system.slice", x.CgroupPath.Bytes()) {
+			want["/system.slice"] = append(want["/system.slice"], rowOf(x))
+		}
+	}
+	for _, path := range []string{"/system.slice/mariadb.service", "/system.slice"} {
+		p := newCgroupPage(f, path)
+		if p == nil {
+			t.Fatalf("no page of %s", path)
+		}
+		var got []string
+		for _, r := range p.inside(f, collectors.Target{}).Rows {
+			got = append(got, r.ID)
+		}
+		slices.Sort(got)
+		slices.Sort(want[path])
+		if len(got) == 0 || !slices.Equal(got, want[path]) {
+			t.Errorf("processes of %s = %v, want %v", path, got, want[path])
+		}
+	}
+	p := newCgroupPage(f, "/system.slice/mariadb.service")
+	top, _ := p.parts.lists[0].row(p.parts.table(f, 0))
+	open := p.Update(Press{ID: "open", Frame: f})
+	if open == nil {
+		t.Fatal("Enter opens nothing")
+	}
+	page, ok := open().(OpenMsg)
+	if !ok || page.Pane.Info().ID != ID("process "+top.ID) {
+		t.Errorf("Enter on process %s opens %+v", top.ID, page)
+	}
+	if (&cgroupPage{path: "/a"}).holds("/ab") || (&cgroupPage{path: "/a"}).holds("") || !(&cgroupPage{path: "/"}).holds("/ab/c") {
+		t.Error("a cgroup holds the processes of another, or the root not all")
+	}
+}
+
 func TestCgroupPageGone(t *testing.T) {
 	f := busyStory(40).frame()
 	p := newCgroupPage(f, "/system.slice/nginx.service")
 	if p == nil {
 		t.Fatal("no page of nginx.service")
 	}
-	if w := p.Wants(Scope{}); len(w) != 2 || w[1].Target.Cgroup == 0 || w[0].ID != collectors.CgroupsID {
+	w := p.Wants(Scope{})
+	if len(w) < 3 || w[1].Target.Cgroup == 0 || w[0].ID != collectors.CgroupsID {
 		t.Errorf("Wants = %+v", w)
+	}
+	for _, x := range w[1:] {
+		if x.Target.Kind != collectors.CgroupTarget || x.Target.Cgroup != p.id {
+			t.Errorf("it wants %s of %+v, not of itself", x.ID, x.Target)
+		}
 	}
 	gone := window(0, cgroupSecond(99, nil))
 	if out := p.View(gone, Canvas{Width: 80, Height: 21, Theme: plain()}); !strings.Contains(out, "it is gone") {

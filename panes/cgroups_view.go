@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"fmt"
 	"math"
-	"slices"
 
 	"bpf60/collectors"
 	"bpf60/panes/widget"
@@ -30,7 +29,7 @@ func (p *Cgroups) Table(f Frame) Table {
 		return t
 	}
 	if !p.tree { // what is equal in the column that sorts stands by the main number
-		slices.SortStableFunc(rows, func(a, b cgroupSum) int {
+		sortStably(rows, func(a, b cgroupSum) int {
 			return cmp.Compare(mainNumber(&b, p.about), mainNumber(&a, p.about))
 		})
 	}
@@ -39,7 +38,7 @@ func (p *Cgroups) Table(f Frame) Table {
 		if !p.tree && !listedCgroup(c) {
 			continue
 		}
-		r := Row{ID: c.Path.Bytes(), Cells: make([]Cell, len(cols))}
+		r := Row{ID: c.Path.Bytes(), Target: aboutCgroup(c.ID, clean(c.Name)), Cells: make([]Cell, len(cols))}
 		for k := range cols {
 			r.Cells[k] = cols[k].cell(p, f, c)
 		}
@@ -59,7 +58,7 @@ func (p *Cgroups) Table(f Frame) Table {
 			t.Notes = append(t.Notes, note(name, x.Reason, x.Remedy))
 		}
 	}
-	p.list.order(&t)
+	p.list.arrange(f, &t)
 	return t
 }
 

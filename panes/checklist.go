@@ -23,6 +23,8 @@ type line struct {
 	series []float64 // the main number over time, oldest first
 	lo, hi float64   // scale of series
 
+	drawn, scale string // what series is and from where to where, if that is not unit, and not lo and hi
+
 	pane ID
 	row  string // of that pane
 }
@@ -117,6 +119,7 @@ func uptimeLine(f Frame) line {
 		{fmt.Sprintf("%d runnable%s", h.Runnable, on), 1},
 		{"D " + blocked, 2},
 	}
+	l.drawn = "runnable"
 	l.series = series(f, sparkSamples, hostOf, func(h *collectors.Host) float64 { return float64(h.Runnable) })
 	l.hi = max(float64(2*n), most(l.series))
 	return l
@@ -158,11 +161,14 @@ func vmstatLine(f Frame) line {
 		l.parts = []part{{"r - b -", 0}}
 		return l
 	}
-	v := vmstatOf(c)
+	v := vmstatOf(c, pageBytes(f))
 	if c.Seconds() > 0 {
 		l.value = float64(c.Switches) / c.Seconds()
 	} else {
 		l.why = "rates: waiting for a second reading"
+	}
+	if l.why == "" && !c.VMKnown {
+		l.why = "si so: " + noVMStat
 	}
 	swap := part{fmt.Sprintf("si %s so %s", v.si, v.so), 3}
 	if c.SwapIn+c.SwapOut > 0 {
@@ -193,16 +199,19 @@ func vmstatLine(f Frame) line {
 // vmstatRow is what vmstat 1 prints, as text; - is what is not known.
 type vmstatRow struct{ r, b, si, so, bi, bo, in, cs, us, sy, id, wa, st string }
 
-func vmstatOf(c *collectors.CPU) vmstatRow {
+// Page is what the kernel swaps, in bytes.
+func vmstatOf(c *collectors.CPU, page uint64) vmstatRow {
 	v := vmstatRow{
 		r: whole1(float64(c.Running)), b: whole1(float64(c.Blocked)),
 		si: "-", so: "-", bi: "-", bo: "-", in: "-", cs: "-", us: "-", sy: "-", id: "-", wa: "-", st: "-",
 	}
 	if s := c.Seconds(); s > 0 {
 		per := func(n uint64) string { return widget.Short(math.Round(float64(n) / s)) }
-		const pageKiB = 4
-		v.si, v.so = whole1(float64(c.SwapIn)*pageKiB/s), whole1(float64(c.SwapOut)*pageKiB/s)
-		v.bi, v.bo = whole1(float64(c.BlocksIn)/s), whole1(float64(c.BlocksOut)/s)
+		kib := float64(page) / 1024
+		if c.VMKnown {
+			v.si, v.so = whole1(float64(c.SwapIn)*kib/s), whole1(float64(c.SwapOut)*kib/s)
+			v.bi, v.bo = whole1(float64(c.BlocksIn)/s), whole1(float64(c.BlocksOut)/s)
+		}
 		v.in, v.cs = per(c.Interrupts), per(c.Switches)
 	}
 	if total := c.All.Total(); total > 0 {
@@ -224,7 +233,7 @@ func whole1(v float64) string {
 }
 
 func mpstatLine(f Frame) line {
-	l := line{id: "mpstat", pane: CPUPane, row: rowAll, value: math.NaN(), unit: "%", lo: 0, hi: 100}
+	l := line{id: "mpstat", pane: CPUPane, row: rowAll, value: math.NaN(), unit: "%", lo: 0, hi: 100, drawn: "% of the busiest CPU"}
 	c := cpuOver(f)
 	cpu, busy := busiest(c)
 	if cpu < 0 {
@@ -274,7 +283,7 @@ func busiest(c *collectors.CPU) (cpu int, busy float64) {
 }
 
 func runqlatLine(f Frame) line {
-	l := line{id: "runqlat", pane: CPUPane, row: rowAll, value: math.NaN(), unit: "us", lo: 0, hi: 20}
+	l := line{id: "runqlat", pane: CPUPane, row: rowAll, value: math.NaN(), unit: "us", lo: 0, hi: 20, drawn: "p99", scale: "0-1µs to >1s"}
 	s := schedOver(f)
 	if s == nil {
 		l.why, _ = whyNot(f, collectors.SchedID, "runqlat")

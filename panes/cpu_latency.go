@@ -10,18 +10,19 @@ import (
 	"bpf60/panes/widget"
 )
 
-// plot is one distribution over time.
-type plot struct {
-	title   string
-	columns []*collectors.Hist
-}
-
 // latency draws run-queue latency as the keys ask, in at most height lines.
 func (p *CPU) latency(f Frame, c Canvas, t Table, width, height int) []string {
 	if p.split == byCause && wakeOver(f) == nil {
 		part := c
 		part.Width = width
 		return missingPart(f, part, collectors.WakeID, "runqlat by cause", "the split by cause")
+	}
+	if p.split == byProcess || p.split == byCgroup {
+		if why := p.noSingles(f); why != nil {
+			part := c
+			part.Width = width
+			return why(part)
+		}
 	}
 	switch p.draw {
 	case asPercentiles, asHeatMap:
@@ -30,14 +31,16 @@ func (p *CPU) latency(f Frame, c Canvas, t Table, width, height int) []string {
 	}
 	switch p.split {
 	case byCPU:
-		return widget.Histogram(c.Theme, p.perCPU(f, widget.Fits(width)), width, height)
+		return histograms(c, p.perCPU(f, widget.Fits(width)), width, height)
+	case byProcess, byCgroup:
+		return histograms(c, p.singleSeries(f), width, height)
 	case byCause:
 		if w := wakeOver(f); w != nil {
-			return widget.Histogram(c.Theme, []widget.Series{{Title: "woken", Hist: &w.Woken}, {Title: "preempted", Hist: &w.Preempted}}, width, height)
+			return histograms(c, []widget.Series{{Title: "woken", Hist: &w.Woken}, {Title: "preempted", Hist: &w.Preempted}}, width, height)
 		}
 	case whole, splits:
 	}
-	return withStats(c.Theme, t.Histograms[0], width, height)
+	return withStats(c, t.Histograms[0], width, height)
 }
 
 // perCPU returns the waits of as many CPUs as fit: the selected one first, then by number.
@@ -90,32 +93,11 @@ func (p *CPU) plots(f Frame, width int) []plot {
 			{"woken", columns(f, n, wakeOf, wakeSpan, wakeWoken)},
 			{"preempted", columns(f, n, wakeOf, wakeSpan, wakePreempted)},
 		}
+	case byProcess, byCgroup:
+		return p.singlePlots(f, n)
 	case whole, splits:
 	}
 	return []plot{{"", columns(f, n, schedOf, schedSpan, schedWait)}}
-}
-
-// leastPlot is the fewest lines a plot among several is worth drawing in.
-const leastPlot = 6
-
-// drawPlots stacks plots in at most height lines.
-func drawPlots(c Canvas, plots []plot, how drawing, width, height int) []string {
-	fits := max(height/leastPlot, 1)
-	plots = plots[:min(len(plots), fits)]
-	var out []string
-	for i, p := range plots {
-		room := (height - len(out)) / (len(plots) - i)
-		if p.title != "" {
-			out = append(out, widget.NewLine(width).Skip(1).Put(c.Theme.Title, p.title).String())
-			room--
-		}
-		if how == asPercentiles {
-			out = append(out, widget.Percentiles(c.Theme, p.columns, width, room, leastForP99)...)
-		} else {
-			out = append(out, widget.HeatMap(c.Theme, p.columns, width, room)...)
-		}
-	}
-	return out
 }
 
 // wideView shows who, both histograms and the picture over time at once.
@@ -127,16 +109,21 @@ func (p *CPU) wideView(f Frame, c Canvas, t Table, height int) []string {
 		left := append([]string{widget.Title(c.Theme, half, "run-queue latency", p.split.String(), "last interval")},
 			p.histogram(f, c, t, half, rows-1)...)
 		right := append([]string{widget.Title(c.Theme, c.Width-half-2, "time on a CPU", "last interval")},
-			withStats(c.Theme, t.Histograms[1], c.Width-half-2, rows-1)...)
+			withStats(c, t.Histograms[1], c.Width-half-2, rows-1)...)
 		lines = append(lines, pad(widget.Join(left, half, right, 2), rows)...)
 	}
-	how, parts := asHeatMap, []string{"run-queue latency over time", p.split.String(), "one column a sample"}
+	how, parts := asHeatMap, []string{"run-queue latency over time", p.split.String(), c.columnIs()}
 	if p.draw == asPercentiles {
 		how, parts = asPercentiles, []string{parts[0], parts[1], widget.PercentilesKey, parts[2]}
 	}
 	lines = append(lines, widget.Title(c.Theme, c.Width, parts...))
 	if p.split == byCause && wakeOver(f) == nil {
 		return append(lines, missingPart(f, c, collectors.WakeID, "runqlat by cause", "the split by cause")...)
+	}
+	if p.split == byProcess || p.split == byCgroup {
+		if why := p.noSingles(f); why != nil {
+			return append(lines, why(c)...)
+		}
 	}
 	plots := p.plots(f, c.Width)
 	lines = append(lines, drawPlots(c, plots, how, c.Width, height-len(lines))...)

@@ -13,15 +13,26 @@ import (
 	"bpf60/panes/widget"
 )
 
-// cpuPage is everything about one CPU.
+// cpuPage is everything about one CPU: its row of mpstat, how fast it runs, how long tasks wait for it and
+// run on it, who they are, its times, its interrupts, and how it idles.
 type cpuPage struct {
-	cpu  int
-	draw drawing
+	cpu   int
+	draw  pageDraw
+	parts sections
 }
 
 const offline = " is offline"
 
-func newCPUPage(cpu int) *cpuPage { return &cpuPage{cpu: cpu} }
+func newCPUPage(cpu int) *cpuPage {
+	p := &cpuPage{cpu: cpu}
+	p.parts = newSections(cpuTarget(cpu), p.sections())
+	p.parts.lists[0] = newList("%CPU")
+	return p
+}
+
+func cpuTarget(cpu int) collectors.Target {
+	return collectors.Target{Kind: collectors.CPUTarget, CPU: int32(cpu)}
+}
 
 // Info implements Pane.
 func (p *cpuPage) Info() Info {
@@ -29,65 +40,111 @@ func (p *cpuPage) Info() Info {
 	return Info{ID: ID(name), Title: name, Short: name, Help: "cpu"}
 }
 
-// Wants implements Pane: the host's samples hold every CPU.
-func (p *cpuPage) Wants(Scope) []collectors.Want { return nil }
+// Wants implements Pane: the host's samples hold every CPU's times and waits; its threads, clock and
+// interrupts are read while looked at. How long interrupts take is timed while their table has the cursor.
+func (p *cpuPage) Wants(Scope) []collectors.Want {
+	out := []collectors.Want{
+		{ID: collectors.TasksID, Target: collectors.ThreadsTarget()},
+		{ID: collectors.CPUClocksID, Target: p.parts.target},
+		{ID: collectors.SoftIRQID, Target: p.parts.target},
+		{ID: collectors.IRQID, Target: p.parts.target},
+	}
+	if p.parts.all[p.parts.at].id == cpuInterrupts {
+		out = append(out, collectors.Want{ID: collectors.SoftIRQTimeID}, collectors.Want{ID: collectors.HardIRQTimeID})
+	}
+	return out
+}
 
 // Keys implements Pane.
 func (p *cpuPage) Keys() []keymap.Key {
-	return []keymap.Key{
-		keymap.New(keymap.Back, "Esc", "back", "esc", "backspace"),
-		keymap.New(keymap.Open, "Enter", "open", "enter").Off("there is nothing below one CPU yet"),
-		keymap.New(keymap.Up, "k", "previous cpu", "k", "up"),
-		keymap.New(keymap.Down, "j", "next cpu", "j", "down"),
-		drawKey(p.draw),
-		resetKey(),
-	}
+	return append(p.parts.keysWith(p.draw.keys()), pageKey(keyDiskNext, "next cpu"), pageKey(keyDiskPrev, "previous cpu"), resetKey())
 }
 
-// Update implements Pane.
+// Update implements Pane: n and N walk over the CPUs.
 func (p *cpuPage) Update(msg tea.Msg) tea.Cmd {
-	press, ok := msg.(Press)
-	if !ok {
-		return nil
-	}
-	switch press.ID {
-	case keyDraw:
-		p.draw = (p.draw + 1) % drawings
-	case keyReset:
-		return send(MarkMsg{})
-	default:
-		if order := cpuOrder(press.Frame); len(order) > 1 {
-			if cpu, err := strconv.Atoi(move(press.ID, order[1:], strconv.Itoa(p.cpu))); err == nil {
-				p.cpu = cpu
-			}
-		}
+	switch msg := msg.(type) {
+	case Select:
+		p.parts.choose(msg.Row)
+		return send(WantMsg{})
+	case Press:
+		return p.press(msg)
 	}
 	return nil
 }
 
-// Table implements Pane: the CPU's row beside that of all, and its own histograms.
-func (p *cpuPage) Table(f Frame) Table {
+func (p *cpuPage) press(msg Press) tea.Cmd {
+	switch to := map[string]string{keyDiskNext: keymap.Down, keyDiskPrev: keymap.Up}[msg.ID]; {
+	case to != "":
+		if order := cpuOrder(msg.Frame); len(order) > 1 {
+			if cpu, err := strconv.Atoi(move(to, order[1:], strconv.Itoa(p.cpu))); err == nil {
+				p.cpu, p.parts.target = cpu, cpuTarget(cpu)
+			}
+		}
+		return send(WantMsg{})
+	case msg.ID == keyReset:
+		return send(MarkMsg{})
+	case p.draw.press(msg.ID, len(p.distributions(msg.Frame))):
+		return nil
+	}
+	at := p.parts.at
+	cmd := p.parts.press(msg)
+	if at != p.parts.at {
+		return send(WantMsg{})
+	}
+	return cmd
+}
+
+// Describe implements Describer.
+func (p *cpuPage) Describe(f Frame) string { return p.parts.describe(f) }
+
+// row is the CPU's row of mpstat beside that of all.
+func (p *cpuPage) row(f Frame) Table {
 	t := cpuTable(f)
 	id := strconv.Itoa(p.cpu)
 	t.Title = "cpu" + id
 	rows := t.Rows
-	t.Rows = nil
+	t.Rows, t.Facts, t.Histograms = nil, nil, nil
 	for _, r := range rows {
 		if r.ID == rowAll || r.ID == id {
 			t.Rows = append(t.Rows, r)
 		}
 	}
-	t.Facts, t.Histograms = nil, nil
 	if len(rows) > 1 && len(t.Rows) < 2 {
 		t.Notes = append(t.Notes, t.Title+offline)
 	}
-	wait := Histogram{ID: "runqlat", Title: "waits for this CPU"}
-	runs := Histogram{ID: "cpudist", Title: "time on this CPU"}
+	return t
+}
+
+// Table implements Pane: the CPU's row beside that of all, its own histograms, and its tables.
+func (p *cpuPage) Table(f Frame) Table {
+	t := p.row(f)
+	t.Facts = p.facts(f)
+	for _, d := range p.distributions(f) {
+		t.Histograms = append(t.Histograms, d.Histogram)
+	}
+	for i := range p.parts.all {
+		t.More = append(t.More, p.parts.table(f, i))
+	}
+	return t
+}
+
+// facts are the numbers beside the row: switches, who waits, and the clock.
+func (p *cpuPage) facts(f Frame) []Fact {
+	var out []Fact
 	sched := schedOver(f)
 	if c := schedCPU(sched, p.cpu); c != nil {
-		t.Facts = append(t.Facts,
-			Fact{ID: "cs", Title: "switches to a task", Unit: "/s", Cell: perSecond(c.Switches, sched.Span)},
+		out = append(out,
+			Fact{ID: "cs", Title: "switches to a task", Unit: "/s", Cell: perSecond(c.Switches, sched.apart)},
 			Fact{ID: "runq", Title: "tasks waiting", Unit: "tasks", Cell: queueOf(f, sched, p.cpu), Decimals: 1})
+	}
+	return append(out, p.clockFacts(f)...)
+}
+
+// distributions are how long tasks wait for this CPU, and how long they stay on it.
+func (p *cpuPage) distributions(f Frame) []distribution {
+	wait := Histogram{ID: "runqlat", Title: "waits for this CPU"}
+	runs := Histogram{ID: "cpudist", Title: "time on this CPU"}
+	if c := schedCPU(schedOver(f), p.cpu); c != nil {
 		wait.Badge = lostBadge(&c.SchedCounts)
 		wait.Now, wait.Start = &c.Wait, &c.WaitTotal
 		runs.Now, runs.Start = &c.OnCPU, &c.OnCPUTotal
@@ -98,8 +155,10 @@ func (p *cpuPage) Table(f Frame) Table {
 		wait.Why, _ = whyNot(f, collectors.SchedID, "runqlat")
 		runs.Why = wait.Why
 	}
-	t.Histograms = []Histogram{wait, runs}
-	return t
+	over := func(get func(*collectors.Sched) *collectors.Hist) func(int) []*collectors.Hist {
+		return func(n int) []*collectors.Hist { return columns(f, n, schedOf, schedSpan, get) }
+	}
+	return []distribution{{wait, over(cpuWait(p.cpu))}, {runs, over(cpuRun(p.cpu))}}
 }
 
 // View implements Pane.
@@ -107,72 +166,48 @@ func (p *cpuPage) View(f Frame, c Canvas) string {
 	if c.Width <= 0 || c.Height <= 0 {
 		return ""
 	}
-	t := p.Table(f)
+	t := p.row(f)
 	parts := []string{t.Title}
-	for _, fact := range t.Facts {
+	for _, fact := range p.facts(f) {
 		switch v, ok := fact.Cell.Num(); {
 		case !ok:
 		case fact.ID == "cs":
 			parts = append(parts, fmt.Sprintf("switches %s/s", widget.Short(v)))
-		default:
+		case fact.ID == "runq":
 			parts = append(parts, fmt.Sprintf("%s %.1f", fact.ID, v))
 		}
 	}
 	lines := []string{widget.Title(c.Theme, c.Width, parts...)}
-	table := CPU{selected: strconv.Itoa(p.cpu)}
-	lines = append(lines, table.tableLines(f, c, t, 3)...)
+	table, still := CPU{}, c // a picture: nothing in it can be chosen, and no row has the cursor
+	still.seen = nil
+	lines = append(lines, table.tableLines(f, still, t, 3)...)
 	for _, n := range t.Notes {
 		if n == t.Title+offline {
 			lines = append(lines, widget.NewLine(c.Width).Skip(1).Plain(n).String())
 		}
 	}
+	if c.Height >= smallHeight {
+		lines = append(lines, p.clockLine(f, c))
+	}
+	dists := p.distributions(f)
 	rest := c.Height - len(lines)
-	switch {
-	case rest < 2:
-	case t.Histograms[0].Now == nil:
-		lines = append(lines, widget.Title(c.Theme, c.Width, "run-queue latency"))
-		lines = append(lines, missingPart(f, c, collectors.SchedID, "runqlat", "run-queue latency")...)
-	case c.Height < smallHeight:
-		lines = append(lines, smallLatency(c, t, f)...)
-	case p.draw != asHistogram:
-		lines = append(lines, p.plotTitle(c))
-		lines = append(lines, drawPlots(c, p.plots(f, c), p.draw, c.Width, c.Height-len(lines))...)
-	default:
-		lines = append(lines, p.histograms(f, c, t, rest)...)
-	}
-	return fit(lines, c.Height)
-}
-
-func (p *cpuPage) plots(f Frame, c Canvas) []plot {
-	return []plot{{"", columns(f, widget.PlotColumns(c.Width), schedOf, schedSpan, cpuWait(p.cpu))}}
-}
-
-func (p *cpuPage) plotTitle(c Canvas) string {
-	parts := []string{"waits for this CPU", "one column a sample"}
-	if p.draw == asPercentiles {
-		parts = []string{parts[0], widget.PercentilesKey, parts[1]}
-	}
-	return widget.Title(c.Theme, c.Width, parts...)
-}
-
-// histograms draws waits and runs side by side, and on a tall screen the waits over time.
-func (p *cpuPage) histograms(f Frame, c Canvas, t Table, height int) []string {
-	rows := height
-	if c.Height >= wideHeight {
-		rows = height * 3 / 5
-	}
-	half := (c.Width - 2) / 2
-	block := func(h Histogram, width int) []string {
-		return append([]string{widget.Title(c.Theme, width, h.Title)}, withStats(c.Theme, h, width, rows-1)...)
-	}
-	lines := widget.Join(block(t.Histograms[0], half), half, block(t.Histograms[1], c.Width-half-2), 2)
-	if c.Height >= wideHeight {
-		lines = append(lines, widget.Title(c.Theme, c.Width, "waits for this CPU over time", "one column a sample"))
-		lines = append(lines, drawPlots(c, p.plots(f, c), asHeatMap, c.Width, height-len(lines))...)
-		if room := height - len(lines); room > leastPlot {
-			lines = append(lines, widget.Title(c.Theme, c.Width, "percentiles over time", widget.PercentilesKey))
-			lines = append(lines, drawPlots(c, p.plots(f, c), asPercentiles, c.Width, room-1)...)
+	if rest >= leastPanels {
+		if dists[0].Now == nil {
+			lines = append(lines, widget.Title(c.Theme, c.Width, "run-queue latency"))
+			lines = append(lines, missingPart(f, c, collectors.SchedID, "runqlat", "run-queue latency")...)
+		} else {
+			lines = append(lines, p.drawn(c, dists, latencyCanvas(c, rest).Height)...)
 		}
+	}
+	return fit(append(lines, p.parts.draw(f, c, c.Height-len(lines))...), c.Height)
+}
+
+// drawn are the distributions, and on a large screen below them the waits over time.
+func (p *cpuPage) drawn(c Canvas, dists []distribution, height int) []string {
+	lines := p.draw.draw(c, dists, height)
+	if c.Height >= wideHeight && p.draw.how == asHistogram {
+		over := pageDraw{how: asHeatMap}
+		lines = append(lines, over.draw(c, dists, height)...)
 	}
 	return lines
 }

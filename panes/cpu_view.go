@@ -4,14 +4,12 @@ package panes
 
 import (
 	"fmt"
+	"math"
 	"strconv"
 	"strings"
 
-	"github.com/charmbracelet/x/ansi"
-
 	"bpf60/collectors"
 	"bpf60/panes/widget"
-	"bpf60/theme"
 )
 
 // Sizes from which a screen gains panels instead of gaps.
@@ -26,8 +24,12 @@ func (p *CPU) View(f Frame, c Canvas) string {
 	if c.Width <= 0 || c.Height <= 0 {
 		return ""
 	}
-	if p.irqs.view != timesView {
+	switch p.irqs.view {
+	case offView:
+		return p.off.view(f, c)
+	case softirqView, irqView:
 		return p.irqs.draw(f, c)
+	case timesView, cpuViews:
 	}
 	t := p.Table(f)
 	lines := []string{cpuTitle(c, t)}
@@ -102,7 +104,7 @@ func cpuTitle(c Canvas, t Table) string {
 func (p *CPU) title(c Canvas, f Frame) string {
 	span := "last interval"
 	if p.draw != asHistogram {
-		span = "one column a sample"
+		span = c.columnIs()
 	}
 	parts := []string{"run-queue latency", p.split.String(), span}
 	if p.draw == asPercentiles { // the legend matters more than the step of the axis
@@ -128,10 +130,14 @@ func (p *CPU) tableLines(f Frame, c Canvas, t Table, room int) []string {
 	if len(t.Rows) == 0 {
 		return missingPart(f, c, collectors.CPUID, "mpstat", "the time of the CPUs")
 	}
-	keep := shownColumns(f, c.Width, t)
+	t = c.compareTable(t)
+	if p.order.show == nil {
+		squeezeShown(f, c.Width, &t, p.order.sort)
+	}
+	keep := p.columns(f, c.Width, t)
 	heads, cols := make([]widget.Column, len(keep)), make([]drawn, len(keep))
 	for i, k := range keep {
-		heads[i] = widget.Column{Title: t.Columns[k].Title, Width: t.Columns[k].Width, Left: t.Columns[k].Left}
+		heads[i] = widget.Column{Title: t.Columns[k].head(), Width: t.Columns[k].Width, Left: t.Columns[k].Left}
 		cols[i] = drawn{Column: t.Columns[k], index: k}
 	}
 	busy := make(map[string]float64, len(t.Rows))
@@ -140,9 +146,9 @@ func (p *CPU) tableLines(f Frame, c Canvas, t Table, room int) []string {
 			busy[strconv.Itoa(one.CPU)] = ticksBusy(one.Ticks)
 		}
 	}
-	rows, heat := t.Rows, busy
+	rows, heat := p.kept(f, t).Rows, busy
 	if p.order.sort != "" {
-		rows, heat = p.sorted(rows, t), make(map[string]float64, len(rows))
+		heat = make(map[string]float64, len(rows))
 		for i, r := range rows {
 			heat[r.ID] = float64(-i) // those that come first are to be seen
 		}
@@ -151,18 +157,48 @@ func (p *CPU) tableLines(f Frame, c Canvas, t Table, room int) []string {
 	if len(t.Rows) > 1 && room < 3 {
 		shown, rest = shown[:1], nil
 	}
-	lines := []string{p.order.heads(c, cols)}
+	lines, ids, at := []string{p.order.heads(c, cols)}, []string{""}, -1
 	for _, r := range shown {
+		if r.None != "" {
+			lines, ids = append(lines, noneLine(c, r)), append(ids, "")
+			continue
+		}
+		if ids = append(ids, r.ID); r.ID == p.selected {
+			at = len(lines)
+		}
 		cells := make([]string, len(keep))
 		for i, k := range keep {
-			cells[i] = r.Cells[k].fit(t.Columns[k])
+			cells[i] = r.cellText(k, t.Columns[k])
 		}
 		lines = append(lines, widget.Cells(c.Theme, heads, cells, r.ID == p.selected, c.Width))
 	}
 	if len(rest) > 0 {
 		lines = append(lines, strip(c, rest, busy))
 	}
+	c.saw(block{lines: lines[:len(ids)], rows: ids, at: at, choose: func(row string) { p.selected = row }, list: &p.order, table: t, cols: cols})
 	return lines
+}
+
+// squeezeShown makes compared columns narrower until those that are worth their place fit.
+func squeezeShown(f Frame, width int, t *Table, sorted string) {
+	var cols []*Column
+	for _, k := range shownColumns(f, math.MaxInt32, *t) {
+		cols = append(cols, &t.Columns[k])
+	}
+	squeeze(cols, sorted, width)
+}
+
+// columns are the indexes of the columns to draw: those that were chosen, as far as they fit, else
+// those that say something.
+func (p *CPU) columns(f Frame, width int, t Table) []int {
+	if p.order.show == nil {
+		return shownColumns(f, width, t)
+	}
+	var out []int
+	for _, c := range p.order.layout(t, width, listOptions{}) {
+		out = append(out, c.index)
+	}
+	return out
 }
 
 // besideTable puts the commands that run and wait to the right of the table.
@@ -171,7 +207,7 @@ func besideTable(f Frame, c Canvas, table []string, room int) []string {
 	right := c
 	right.Width = c.Width - half - 2
 	for _, l := range table {
-		if ansi.StringWidth(l) > half { // all of mpstat's columns, or a long strip: no room
+		if widget.Width(l) > half { // all of mpstat's columns, or a long strip: no room
 			return table
 		}
 	}
@@ -254,6 +290,9 @@ func (p *CPU) causes(f Frame, c Canvas) []string {
 		n = 4
 	}
 	waits, runs := causeLine(f, n)
+	if p.split == byCgroup {
+		waits, runs = cgroupCauses(f, n)
+	}
 	if waits == "" && runs == "" {
 		why, _ := whyNot(f, collectors.TasksID, "pidstat")
 		return []string{widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, "waits most  -  "+why).String()}
@@ -263,10 +302,23 @@ func (p *CPU) causes(f Frame, c Canvas) []string {
 	}
 	l := widget.NewLine(c.Width).Skip(1)
 	half := max(c.Width-len(" waits most    ran instead  ")-widget.Width(runs), c.Width/2-14)
-	l.Put(c.Theme.Dim, "waits most  ").Plain(widget.ClipWords(waits, half))
+	l.Put(c.Theme.Dim, "waits most  ").Plain(clipEntries(waits, half))
 	l.To(max(l.Width()+2, c.Width/2)).Put(c.Theme.Dim, "ran instead  ")
-	l.Plain(widget.ClipWords(runs, l.Left()))
+	l.Plain(clipEntries(runs, l.Left()))
 	return []string{l.String()}
+}
+
+// clipEntries leaves out what does not fit of a list with two blanks between its entries: a name without its
+// number says less than nothing. The first is shown in any case, as far as it goes.
+func clipEntries(text string, cells int) string {
+	for widget.Width(text) > cells {
+		i := strings.LastIndex(text, "  ")
+		if i < 0 {
+			return widget.ClipWords(text, cells)
+		}
+		text = text[:i]
+	}
+	return text
 }
 
 // missingPart says what is not there, why, and what would supply it.
@@ -274,8 +326,11 @@ func missingPart(f Frame, c Canvas, id collectors.ID, probe, what string) []stri
 	why, remedy := whyNot(f, id, probe)
 	p, ok := probeNamed(f, id, probe)
 	head := "waiting for " + what + " …"
-	if ok && (p.State == collectors.Off || p.State == collectors.Failed) {
+	switch {
+	case ok && (p.State == collectors.Off || p.State == collectors.Failed):
 		head = what + " is not measured here"
+	case f.Still:
+		head = what + " was not recorded at this moment"
 	}
 	lines := []string{widget.NewLine(c.Width).Skip(1).Put(c.Theme.Title, head).String()}
 	if why != "" && !strings.HasPrefix(why, "waiting for") {
@@ -323,39 +378,4 @@ func smallLatency(c Canvas, t Table, f Frame) []string {
 	low := widget.NewLine(c.Width).Skip(1)
 	low.Put(c.Theme.Dim, "p99 ").Plain(fmt.Sprintf("%-10s", quantile(h.Now, 0.99))).Put(c.Theme.Dim, "max ").Plain(quantile(h.Now, 1))
 	return append(lines, top.String(), low.String())
-}
-
-// stats is the block beside a histogram: now and since start.
-func stats(t theme.Theme, h Histogram) []string {
-	const width = statsWidth
-	row := func(style theme.Style, name, now, start string) string {
-		return widget.NewLine(width).Put(t.Dim, name).Right(style, now, 14).Right(style, start, width).String()
-	}
-	start := h.Start
-	return []string{
-		row(t.Dim, "", "now", "start"),
-		row(theme.Style{}, "n", count(h.Now)+h.Badge, count(start)),
-		row(theme.Style{}, "mean", mean(h.Now), mean(start)),
-		row(theme.Style{}, "p50", quantile(h.Now, 0.5), quantile(start, 0.5)),
-		row(theme.Style{}, "p90", quantile(h.Now, 0.9), quantile(start, 0.9)),
-		row(theme.Style{}, "p99", quantile(h.Now, 0.99), quantile(start, 0.99)),
-		row(theme.Style{}, "max", quantile(h.Now, 1), quantile(start, 1)),
-	}
-}
-
-const statsWidth = 24
-
-// withStats draws a histogram and its numbers side by side.
-func withStats(t theme.Theme, h Histogram, width, height int) []string {
-	if width < 60 {
-		lines := []string{
-			widget.NewLine(width).Skip(1).Put(t.Dim, "n ").Plain(count(h.Now)+h.Badge).Put(t.Dim, "  mean ").Plain(mean(h.Now)).
-				Put(t.Dim, "  p50 ").Plain(quantile(h.Now, 0.5)).String(),
-			widget.NewLine(width).Skip(1).Put(t.Dim, "p99 ").Plain(quantile(h.Now, 0.99)).
-				Put(t.Dim, "  max ").Plain(quantile(h.Now, 1)).String(),
-		}
-		return append(lines, widget.Histogram(t, []widget.Series{{Title: "count", Hist: h.Now}}, width, height-2)...)
-	}
-	left := widget.Histogram(t, []widget.Series{{Title: "count", Hist: h.Now}}, width-statsWidth-2, height)
-	return widget.Join(left, width-statsWidth-2, stats(t, h), 2)
 }

@@ -41,14 +41,29 @@ func iostatLine(f Frame) line {
 			{fmt.Sprintf("aqu-sz %s", widget.Short(d.queue())), 2},
 			{fmt.Sprintf("%%util %.0f%s", d.util(), d.parBadge()), 3},
 		}
-		if d.Read.IOs+d.Write.IOs == 0 && d.InFlight > 0 { // it hangs, or takes longer than the interval
-			l.parts = append([]part{{fmt.Sprintf("%s %d in flight, none completed", name, d.InFlight), 0}}, l.parts[2:]...)
+		if p99 := awaitedP99(f, s, d); p99 != "" {
+			l.parts = append(l.parts, part{"p99 " + p99, 3})
 		}
+		if d.Read.IOs+d.Write.IOs == 0 && d.InFlight > 0 { // it hangs, or takes longer than the interval
+			l.parts = append([]part{{fmt.Sprintf("%s %d in flight, none completed", name, d.InFlight), 0}}, l.parts[2:4]...)
+		}
+		l.drawn = name + " aqu-sz"
 		l.series = diskSeries(f, sparkSamples, d.Name, (*diskIO).queue)
 		l.hi = math.Max(1, most(l.series))
 	}
 	l.parts = append(l.parts, fileParts(f)...)
 	return l
+}
+
+// awaitedP99 is the 99th percentile of the disk's time on what somebody waits for. Empty with too few
+// requests.
+func awaitedP99(f Frame, s *diskSum, d *diskIO) string {
+	b := blockOver(f)
+	sum, _ := b.picked(ofClasses(awaitedClasses, blockDevs(s, d)...))
+	if p99 := quantile(&sum.Device, 0.99); p99 != "-" {
+		return p99
+	}
+	return ""
 }
 
 // worstDisk is the disk with the longest queue: of stacked devices the lowest. Nil if none did

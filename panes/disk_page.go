@@ -15,73 +15,102 @@ import (
 )
 
 // diskPage is everything about one block device.
-type diskPage struct{ name string }
+type diskPage struct {
+	name  string
+	parts sections
+	draw  pageDraw
+}
 
-func newDiskPage(name string) *diskPage { return &diskPage{name} }
+func newDiskPage(name string) *diskPage {
+	p := &diskPage{name: name}
+	p.parts = newSections(collectors.Target{Kind: collectors.DiskTarget, Name: name}, p.sections())
+	return p
+}
 
 // Info implements Pane.
 func (p *diskPage) Info() Info {
 	return Info{ID: ID(p.name), Title: p.name, Short: p.name, Help: "disk"}
 }
 
-// Wants implements Pane.
+// Wants implements Pane: the host's samples hold every disk.
 func (p *diskPage) Wants(Scope) []collectors.Want { return nil }
+
+// IDs of the keys of this page.
+const (
+	keyDiskNext = "disk.next"
+	keyDiskPrev = "disk.previous"
+)
 
 // Keys implements Pane.
 func (p *diskPage) Keys() []keymap.Key {
-	return []keymap.Key{
-		keymap.New(keymap.Back, "Esc", "back", "esc", "backspace"),
-		keymap.New(keymap.Open, "Enter", "open", "enter").Off("there is nothing below one disk yet"),
-		keymap.New(keymap.Up, "k", "previous disk", "k", "up"),
-		keymap.New(keymap.Down, "j", "next disk", "j", "down"),
-	}
+	return append(p.parts.keysWith(p.draw.keys()), pageKey(keyDiskNext, "next disk"), pageKey(keyDiskPrev, "previous disk"))
 }
 
-// Update implements Pane: the cursor keys walk over the disks that have done something.
+// Update implements Pane: n and N walk over the disks that have done something.
 func (p *diskPage) Update(msg tea.Msg) tea.Cmd {
-	press, ok := msg.(Press)
-	if !ok {
-		return nil
-	}
-	s := diskOver(press.Frame)
-	if s == nil {
-		return nil
-	}
-	var order []string
-	for i := range s.Disks {
-		if d := &s.Disks[i]; d.shown(false) || d.row() == p.name {
-			order = append(order, d.row())
+	switch msg := msg.(type) {
+	case Select:
+		p.parts.choose(msg.Row)
+	case Press:
+		to := map[string]string{keyDiskNext: keymap.Down, keyDiskPrev: keymap.Up}[msg.ID]
+		switch {
+		case to != "":
+		case p.draw.press(msg.ID, len(p.distributions(msg.Frame))):
+			return nil
+		default:
+			return p.parts.press(msg)
 		}
+		s := diskOver(msg.Frame)
+		if s == nil {
+			return nil
+		}
+		var order []string
+		for i := range s.Disks {
+			if d := &s.Disks[i]; d.shown(false) || d.row() == p.name {
+				order = append(order, d.row())
+			}
+		}
+		p.name = move(to, order, p.name)
 	}
-	p.name = move(press.ID, order, p.name)
 	return nil
 }
 
-// Table implements Pane: the disk's row, those of what lies on it, and its file systems.
+// Describe implements Describer.
+func (p *diskPage) Describe(f Frame) string { return p.parts.describe(f) }
+
+// Table implements Pane: the disk's numbers as facts, its histograms, and its sections.
 func (p *diskPage) Table(f Frame) Table {
+	t := Table{Title: p.name}
 	s := diskOver(f)
-	on := make(map[string]bool)
-	for _, d := range s.above(p.name) {
-		on[d.row()] = true
-	}
-	t := diskTable(f, s, func(d *diskIO) bool { return on[d.row()] })
-	t.Title = p.name
-	for i := range t.Rows { // the disk itself before what lies on it
-		if t.Rows[i].ID == p.name {
-			own := t.Rows[i]
-			copy(t.Rows[1:i+1], t.Rows[:i])
-			t.Rows[0] = own
-			break
-		}
-	}
-	if s != nil && len(t.Rows) == 0 {
+	d := s.disk(p.name)
+	if s != nil && d == nil {
 		t.Notes = append(t.Notes, p.name+" is gone")
 	}
-	t.More = []Table{fileTable(f, func(x *collectors.FileSystem) bool {
-		d := s.deviceOf(x.Mount)
-		return d != nil && on[d.row()]
-	})}
+	if d != nil {
+		for _, c := range diskColumns() {
+			t.Facts = append(t.Facts, Fact{ID: c.ID, Title: c.Title, Unit: c.Unit, Cell: c.cell(s, d), Decimals: c.Decimals})
+		}
+		for _, x := range p.distributions(f) {
+			t.Histograms = append(t.Histograms, x.Histogram)
+		}
+	}
+	p.parts.into(f, &t)
 	return t
+}
+
+// distributions are of the disk's requests: of all, and of reads and writes.
+func (p *diskPage) distributions(f Frame) []distribution {
+	devs, b := p.devs(f), blockOver(f)
+	one := func(id, title string, queued bool, pick blockPick) distribution {
+		return distribution{blockHistogram(f, b, id, title, queued, pick), func(n int) []*collectors.Hist { return blockColumns(f, n, queued, pick) }}
+	}
+	all := ofClasses(^uint(0), devs...)
+	return []distribution{
+		one("biolatency", "time on the device", false, all),
+		one("biolatency.queued", "time in the queue", true, all),
+		one("biolatency.reads", "reads on the device", false, ofClasses(readClasses, devs...)),
+		one("biolatency.writes", "writes on the device", false, ofClasses(writeClasses, devs...)),
+	}
 }
 
 // View implements Pane.
@@ -100,15 +129,18 @@ func (p *diskPage) View(f Frame, c Canvas) string {
 	}
 	lines := []string{widget.Title(c.Theme, c.Width, diskParts(s, d)...)}
 	lines = append(lines, diskNumbers(c, s, d)...)
-	t := p.Table(f)
-	below := p.below(c, t)
-	if room := c.Height - len(lines) - len(below); room >= 1+len(diskTrends()) || len(below) == 0 {
-		lines = append(lines, p.history(f, c, s, room)...)
-	} else {
+	rest := c.Height - len(lines)
+	if blockOver(f) != nil && rest >= leastPanels {
+		lines = append(lines, p.draw.draw(c, p.distributions(f), min(max(rest/3, 6), 14))...)
+	}
+	if c.Height >= wideHeight {
 		lines = append(lines, p.history(f, c, s, 1+len(diskTrends()))...)
 	}
-	return fit(append(lines, below...), c.Height)
+	return fit(append(lines, p.parts.draw(f, c, c.Height-len(lines))...), c.Height)
 }
+
+// leastPanels is the fewest lines that histograms and a table have room in.
+const leastPanels = 11
 
 // history draws the disk's numbers over time.
 func (p *diskPage) history(f Frame, c Canvas, s *diskSum, height int) []string {
@@ -116,28 +148,8 @@ func (p *diskPage) history(f Frame, c Canvas, s *diskSum, height int) []string {
 		return nil
 	}
 	lines := []string{widget.Title(c.Theme, c.Width, "history", "one column a sample")}
-	if height >= 1+4*len(diskTrends()) {
-		return append(lines, trendAreas(f, c, s, p.name, c.Width, min(height, 1+8*len(diskTrends())))[1:]...)
-	}
 	for _, x := range diskTrends() {
 		lines = append(lines, trendLine(f, c, s.disk(p.name), x, c.Width))
-	}
-	return lines
-}
-
-// below draws what lies on the disk: partitions and others, then file systems.
-func (p *diskPage) below(c Canvas, t Table) []string {
-	var lines []string
-	if len(t.Rows) > 1 {
-		var l list
-		above := t
-		above.Rows = t.Rows[1:]
-		lines = append(lines, widget.Title(c.Theme, c.Width, "on it", fmt.Sprintf("%d device%s", len(above.Rows), plural(len(above.Rows)))))
-		lines = append(lines, l.draw(c, above, min(len(above.Rows)+1, max(c.Height/4, 4)), listOptions{Bare: true})...)
-	}
-	if files := t.More[0]; len(files.Rows) > 0 {
-		lines = append(lines, widget.Title(c.Theme, c.Width, "file systems"))
-		lines = append(lines, drawFiles(c, files, min(len(files.Rows)+1, max(c.Height/4, 4)), list{}, true)...)
 	}
 	return lines
 }
@@ -166,7 +178,7 @@ func diskNumbers(c Canvas, s *diskSum, d *diskIO) []string {
 		))
 	}
 	lines = append(lines, row(theme.Style{}, "flushes", cells["f/s"], cells["f_await"]))
-	facts := []string{"aqu-sz " + cells["aqu-sz"], "%util " + cells["%util"]}
+	facts := []string{"aqu-sz " + cells["aqu-sz"], "%util " + cells["%util"], fmt.Sprintf("in flight %d", d.InFlight)}
 	for _, x := range []struct{ title, id string }{
 		{"kind", "kind"},
 		{"state", "state"},

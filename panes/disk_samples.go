@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"time"
 
 	"bpf60/collectors"
 	"bpf60/panes/widget"
@@ -32,13 +33,13 @@ type diskIO struct {
 	Active   bool    // it did something within the last minute
 }
 
-// hotMoments is how long a device keeps its row without any I/O, so that rows do not come and go
+// hotFor is how long a device keeps its row without any I/O, so that rows do not come and go
 // with each second.
-const hotMoments = 60
+const hotFor = time.Minute
 
 // diskOver is the I/O over the frame. Nil without a sample.
 func diskOver(f Frame) *diskSum {
-	samples := within(f, diskOf)
+	samples := within(f.rowed(), diskOf)
 	if len(samples) == 0 {
 		return nil
 	}
@@ -79,7 +80,7 @@ func diskOver(f Frame) *diskSum {
 			io.InFlight = last.Rows[i].InFlight
 		}
 	}
-	for i := len(f.Past) - 1; i >= 0 && i >= len(f.Past)-hotMoments; i-- {
+	for i := len(f.Past) - 1; i >= 0 && f.Now.At-f.Past[i].At < hotFor; i-- {
 		if snap := f.Past[i].Snapshot; snap != nil && snap.Disk != nil {
 			for k := range snap.Disk.Rows {
 				if r := &snap.Disk.Rows[k]; r.InFlight > 0 || r.DiskCounts != (collectors.DiskCounts{}) {

@@ -185,12 +185,13 @@ func diskTable(f Frame, s *diskSum, show func(*diskIO) bool) Table {
 		t.Notes = append(t.Notes, note("iostat", why, remedy))
 		return t
 	}
+	rowsNote(f, &t)
 	for i := range s.Disks {
 		d := &s.Disks[i]
 		if !show(d) {
 			continue
 		}
-		r := Row{ID: d.row(), Cells: make([]Cell, len(cols))}
+		r := Row{ID: d.row(), Target: aboutDisk(d.Dev, d.title()), Cells: make([]Cell, len(cols))}
 		for k, c := range cols {
 			r.Cells[k] = c.cell(s, d)
 		}
@@ -222,11 +223,14 @@ func diskFacts(f Frame, s *diskSum) []Fact {
 	return append(out, psiFact(f, "psi_io", "some task waits for I/O", psiIO))
 }
 
-// shown says whether a device has a row: whole devices that did something.
+// shown says whether a device has a row: whole devices that did something. A loop at work is one of them:
+// its file system waits for it, and who asks is known there only.
 func (d *diskIO) shown(all bool) bool {
 	switch d.Kind {
-	case collectors.Partition, collectors.Loop, collectors.RAMDisk, collectors.Path:
+	case collectors.Partition, collectors.Path:
 		return all
+	case collectors.Loop, collectors.RAMDisk:
+		return all || d.Active
 	case collectors.WholeDisk, collectors.Mapper, collectors.MDArray, collectors.ZRAM, collectors.Removable:
 	}
 	return all || d.Active || d.NoStats && d.Size > 0

@@ -239,13 +239,14 @@ func TestDiskOpens(t *testing.T) {
 	p := NewDisk()
 	p.Update(Select{"fs /dev/shm"})
 	p.all = true
-	if cmd := p.Update(Press{ID: keymap.Open, Frame: f}); cmd != nil {
-		t.Errorf("Enter on what lies in memory = %+v", cmd())
+	cmd := p.Update(Press{ID: keymap.Open, Frame: f})
+	if say, ok := cmd().(SayMsg); !ok || !strings.Contains(say.Text, "no disk") {
+		t.Errorf("Enter on what lies in memory = %+v, want why not", say)
 	}
 	page := newDiskPage("nvme0n1")
-	page.Update(Press{ID: keymap.Down, Frame: f})
+	page.Update(Press{ID: keyDiskNext, Frame: f})
 	if page.name != "sdb" {
-		t.Errorf("j on the page of nvme0n1 leads to %s, want sdb", page.name)
+		t.Errorf("n on the page of nvme0n1 leads to %s, want sdb", page.name)
 	}
 	if view := newDiskPage("gone").View(f, Canvas{Width: 80, Height: 20, Theme: plain()}); !strings.Contains(view, "gone is gone") {
 		t.Errorf("the page of a disk that is gone = %q", view)
@@ -353,6 +354,28 @@ func TestArrayTrouble(t *testing.T) {
 	} {
 		if got := arrayTrouble(&a); got != want {
 			t.Errorf("arrayTrouble = %q, want %q", got, want)
+		}
+	}
+}
+
+// TestHotDisks holds that a disk keeps its row for a minute of rest, however rare the samples.
+func TestHotDisks(t *testing.T) {
+	for name, tt := range map[string]struct {
+		idle int // samples of 2 s
+		want bool
+	}{"half a minute": {15, true}, "two minutes": {60, false}} {
+		disk := device(8, 0, "sda", collectors.WholeDisk, nil)
+		list := [][]collectors.DiskRow{{{BlockDevice: disk, New: true}}, {{BlockDevice: disk, DiskCounts: collectors.DiskCounts{Read: collectors.IOCounts{IOs: 1}}}}}
+		f := diskMoments(append(list, make([][]collectors.DiskRow, tt.idle)...)...)
+		for i := range f.Past {
+			f.Past[i].Block = &collectors.Block{}
+		}
+		f.Past[1].Block.Rows = []collectors.BlockRow{{Dev: disk.Dev, Class: collectors.ReadSync}}
+		if got := diskOver(f).disk("sda").Active; got != tt.want {
+			t.Errorf("after %s of rest the disk is active: %v", name, got)
+		}
+		if got := len(blockOver(f).hot) == 1; got != tt.want {
+			t.Errorf("after %s of rest its requests are listed: %v", name, got)
 		}
 	}
 }

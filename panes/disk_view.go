@@ -18,8 +18,14 @@ func (p *Disk) View(f Frame, c Canvas) string {
 		return ""
 	}
 	s := diskOver(f)
-	if p.showFiles {
+	switch p.view {
+	case filesView:
 		return fit(p.filesView(f, c, s), c.Height)
+	case latencyView:
+		return fit(p.latencyView(f, c, s), c.Height)
+	case slowView, ownerView:
+		return fit(p.requestsView(f, c, s), c.Height)
+	case iostatView, diskViews:
 	}
 	t := p.diskTable(f, s)
 	lines := []string{p.title(f, c, s)}
@@ -27,7 +33,7 @@ func (p *Disk) View(f Frame, c Canvas) string {
 		lines = append(lines, missingPart(f, c, collectors.DiskID, "iostat", "the I/O of the disks")...)
 		return fit(append(lines, p.filesPart(f, c, c.Width, c.Height-len(lines)-1)...), c.Height)
 	}
-	bad := troubleLines(c, troubles(f, s), 3, "press v, or see the report")
+	bad := troubleLines(c, troubles(f, s), 3, "press t, or see the report")
 	if c.Height < smallHeight {
 		bad = nil // the first screen and the report have it
 	}
@@ -39,13 +45,13 @@ func (p *Disk) View(f Frame, c Canvas) string {
 	case c.Height >= smallHeight:
 		table = max(room-1-len(diskTrends()), 3)
 	}
-	lines = append(lines, p.disks.draw(c, t, min(table, len(t.Rows)+1), listOptions{})...)
+	lines = append(lines, p.lists[iostatView].draw(c, t, min(table, len(t.Rows)+1), listOptions{})...)
 	if len(t.Rows) == 0 {
 		lines = append(lines, widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, "no disk has done anything for a minute").String())
 	}
 	lines = append(lines, bad...)
 	var name string
-	if r, ok := p.disks.row(t); ok {
+	if r, ok := p.lists[iostatView].row(t); ok {
 		name = r.ID
 	}
 	if c.Width >= wideWidth && c.Height >= wideHeight {
@@ -54,7 +60,7 @@ func (p *Disk) View(f Frame, c Canvas) string {
 	if rest := c.Height - len(lines); rest > 2 && name != "" {
 		lines = append(lines, selectedDisk(f, c, s, name, c.Width, rest)...)
 	}
-	return fit(append(lines, p.filesPart(f, c, c.Width, c.Height-len(lines))...), c.Height)
+	return fit(append(lines, p.belowDisks(f, c, s, c.Width, c.Height-len(lines))...), c.Height)
 }
 
 func (p *Disk) title(f Frame, c Canvas, s *diskSum) string {
@@ -134,7 +140,7 @@ func diskParts(s *diskSum, d *diskIO) []string {
 
 // Widths of a line of history: its name before, the present number and the most behind.
 const (
-	trendName  = 9
+	trendName  = 12
 	trendNow   = 10
 	trendMost  = 13
 	trendSpark = 120
@@ -142,7 +148,7 @@ const (
 
 // trendLine is a disk's number over time in one line, with the newest and the most in sight.
 func trendLine(f Frame, c Canvas, d *diskIO, x diskTrend, width int) string {
-	l := widget.NewLine(width).Skip(1).Put(c.Theme.Dim, x.id).To(trendName)
+	l := widget.NewLine(width).Skip(1).Put(c.Theme.Dim, x.name()).To(trendName)
 	room := min(width-trendName-trendNow-trendMost-1, trendSpark)
 	values := diskSeries(f, max(room, 1), d.Name, x.value)
 	if room > 0 {
@@ -154,17 +160,6 @@ func trendLine(f Frame, c Canvas, d *diskIO, x diskTrend, width int) string {
 		l.Right(c.Theme.Dim, "max "+x.print(m), end+trendNow+trendMost)
 	}
 	return l.String()
-}
-
-// wideView draws the history of the selected disk at the left and the file systems at the right.
-func (p *Disk) wideView(f Frame, c Canvas, s *diskSum, name string, height int) []string {
-	half := (c.Width - 2) / 2
-	left := trendAreas(f, c, s, name, half, height)
-	right := p.filesPart(f, c, c.Width-half-2, height)
-	if len(left) == 0 {
-		return p.filesPart(f, c, c.Width, height)
-	}
-	return widget.Join(left, half, right, 2)
 }
 
 // trendAreas draws a disk's numbers over time, one below the other.
@@ -220,7 +215,7 @@ func (p *Disk) filesPart(f Frame, c Canvas, width, height int) []string {
 		return nil
 	}
 	c.Width = width
-	return append([]string{fileTitle(f, c, p.all)}, drawFiles(c, p.fileTable(f), height-1, list{}, true)...)
+	return append([]string{fileTitle(f, c, p.all)}, drawFiles(c, p.fileTable(f), height-1, &list{}, true)...)
 }
 
 // filesView is the whole pane as a table of file systems.
@@ -234,11 +229,11 @@ func (p *Disk) filesView(f Frame, c Canvas, s *diskSum) []string {
 	if c.Height < smallHeight {
 		bad = nil
 	}
-	return append(append(lines, drawFiles(c, t, max(c.Height-1-len(bad), 2), p.files, false)...), bad...)
+	return append(append(lines, drawFiles(c, t, max(c.Height-1-len(bad), 2), &p.lists[filesView], false)...), bad...)
 }
 
 // drawFiles draws a table of file systems with sizes as df -h writes them.
-func drawFiles(c Canvas, t Table, height int, l list, bare bool) []string {
+func drawFiles(c Canvas, t Table, height int, l *list, bare bool) []string {
 	if len(t.Rows) == 0 {
 		why := "nothing is mounted"
 		if len(t.Notes) > 0 {

@@ -54,7 +54,7 @@ func fileTable(f Frame, show func(*collectors.FileSystem) bool) Table {
 			rows = append(rows, &files.Rows[i])
 		}
 	}
-	slices.SortStableFunc(rows, func(a, b *collectors.FileSystem) int {
+	sortStably(rows, func(a, b *collectors.FileSystem) int {
 		if a.Known != b.Known {
 			if a.Known {
 				return 1
@@ -63,8 +63,13 @@ func fileTable(f Frame, show func(*collectors.FileSystem) bool) Table {
 		}
 		return cmp.Compare(fullest(b), fullest(a))
 	})
+	disks := diskOver(f)
 	for _, x := range rows {
-		t.Rows = append(t.Rows, Row{ID: fileRow(x), Cells: fileCells(f, files, x)})
+		var on collectors.Target
+		if d := disks.deviceOf(x.Mount); d != nil {
+			on = aboutDisk(d.Dev, d.title())
+		}
+		t.Rows = append(t.Rows, Row{ID: fileRow(x), Target: on, Cells: fileCells(f, files, x)})
 	}
 	if files.Unlisted > 0 {
 		t.Notes = append(t.Notes, fmt.Sprintf("%d file systems beyond the first %d are not asked", files.Unlisted, len(files.Rows)))

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
+	"github.com/charmbracelet/x/ansi"
 
 	"bpf60/keymap"
 	"bpf60/panes/widget"
@@ -25,17 +26,11 @@ func Help(name string) string {
 	return string(b)
 }
 
-// overlay is what takes the keys until it closes itself, by setting the root's to nil. It may draw
-// in place of the pane; an empty view leaves the pane on the screen.
-type overlay interface {
-	key(r *Root, msg tea.KeyMsg) (cmd tea.Cmd, routed bool)
-	view(c Canvas) string
-}
-
-// help is the overlay of ?: the keys that work here, then the pane's page. It is a list to search
-// and to choose from.
+// help is the overlay of ?: the column that the cursor was put on, the keys that work here, the
+// pane's page. It is a list to search and to choose from.
 type help struct {
 	title     string
+	column    []string // its name as a heading, and what the page says of it; nil without one
 	keys      []keymap.Key
 	page      []string
 	at        int // selected line, of those that match
@@ -45,20 +40,54 @@ type help struct {
 
 func (r *Root) newHelp() *help {
 	info := r.top().Info()
-	return &help{
-		title: info.Title,
-		keys:  r.bindings(),
-		page:  strings.Split(strings.TrimSpace(Help(info.Help)), "\n"),
+	width := max(r.size.Width, leastWidth) - 1
+	h := &help{title: info.Title, keys: r.bindings()}
+	for _, line := range r.helpText(info) {
+		h.page = append(h.page, broken(line, width)...)
 	}
+	b, ok := r.hand.seen.heads()
+	if !ok || b.list.column == "" {
+		return h
+	}
+	for _, c := range b.table.Columns {
+		if c.ID != b.list.column {
+			continue
+		}
+		h.column = []string{"# column " + c.Title}
+		if c.Unit != "" {
+			h.column[0] += ", in " + c.Unit
+		}
+		if entry, ok := explain(info.Help, b.table.Title, c); ok {
+			h.column = append(h.column, wrapAt(strings.Join(entry, " "), width)...)
+		}
+	}
+	return h
+}
+
+// broken is a line of help in as many as it takes: what goes on is indented as the page does it.
+func broken(line string, width int) []string {
+	const indent = "         "
+	var out []string
+	for widget.Width(line) > width {
+		cut := ansi.Truncate(line, width+1, "")
+		i := strings.LastIndexByte(cut, ' ')
+		if strings.TrimSpace(cut[:max(i, 0)]) == "" { // a word as wide as the screen
+			break
+		}
+		out = append(out, strings.TrimRight(line[:i], " "))
+		line = indent + strings.TrimLeft(line[i:], " ")
+	}
+	return append(out, line)
 }
 
 // helpKeys are the keys of the overlay itself.
 func helpKeys() []keymap.Key {
 	return []keymap.Key{
-		keymap.New("help.run", "Enter", "do it", "enter"),
-		keymap.New("help.search", "/", "search", "/"),
-		keymap.New("help.move", "j k", "move", "j", "k"),
-		keymap.New("help.close", "Esc", "close", "esc"),
+		keymap.New(keymap.Open, "Enter", "do it", "enter"),
+		keymap.New(keymap.Filter, "/", "search", "/", "\\", "f4").In("search the help"),
+		keymap.New(keymap.Down, "j", "down", "j", "down"),
+		keymap.New(keymap.Up, "k", "up", "k", "up"),
+		keymap.New(keymap.Back, "Esc", "close", "esc", "backspace"),
 	}
 }
 
@@ -72,6 +101,11 @@ type helpLine struct {
 func (h *help) lines() []helpLine {
 	var out []helpLine
 	want := strings.ToLower(h.filter)
+	if want == "" {
+		for _, text := range h.column {
+			out = append(out, helpLine{text: text})
+		}
+	}
 	for i := range h.keys {
 		k := &h.keys[i]
 		if strings.Contains(strings.ToLower(strings.Join([]string{k.Help().Key, k.Does(), k.ID}, " ")), want) {
@@ -107,36 +141,13 @@ func (h *help) key(r *Root, msg tea.KeyMsg) (cmd tea.Cmd, routed bool) {
 		default:
 		}
 	}
-	k, ok, begins := keymap.Match(r.cfg.Keys.Apply(keymap.Global()), r.prefix, msg.String())
-	r.prefix = ""
-	if begins {
-		r.prefix = msg.String()
-		return nil, false
-	}
-	last := max(len(lines)-1, 0)
-	const page = 10
+	k, ok := r.overlayKey(msg, helpKeys())
 	switch {
-	case msg.String() == "/":
-		h.searching = true
 	case !ok:
+	case k.ID == keymap.Filter:
+		h.searching = true
 	case k.ID == keymap.Quit || k.ID == keymap.Back || k.ID == keymap.Help:
 		r.over = nil
-	case k.ID == keymap.Up:
-		h.at = max(h.at-1, 0)
-	case k.ID == keymap.Down:
-		h.at = min(h.at+1, last)
-	case k.ID == keymap.PageUp:
-		h.at = max(h.at-page, 0)
-	case k.ID == keymap.PageDown:
-		h.at = min(h.at+page, last)
-	case k.ID == keymap.Top:
-		h.at = 0
-	case k.ID == keymap.Bottom:
-		h.at = last
-	case k.ID == keymap.Redraw:
-		return tea.ClearScreen, false
-	case k.ID == keymap.Suspend:
-		return tea.Suspend, false
 	case k.ID == keymap.Open && h.at < len(lines) && lines[h.at].key != nil:
 		chosen := *lines[h.at].key
 		r.over = nil
@@ -144,6 +155,9 @@ func (h *help) key(r *Root, msg tea.KeyMsg) (cmd tea.Cmd, routed bool) {
 			return nil, false
 		}
 		return r.act(chosen)
+	default:
+		h.at = moveTo(k.ID, h.at, len(lines))
+		return terminalKey(k.ID), false
 	}
 	return nil, false
 }

@@ -5,6 +5,7 @@ package panes
 import (
 	"cmp"
 	"fmt"
+	"slices"
 	"strings"
 
 	"bpf60/collectors"
@@ -22,6 +23,7 @@ const (
 	timesView cpuView = iota // mpstat's table and run-queue latency
 	softirqView
 	irqView
+	offView // off the CPU: why, and where
 	cpuViews
 )
 
@@ -31,31 +33,44 @@ func (v cpuView) String() string {
 		return "softirqs"
 	case irqView:
 		return "interrupts"
+	case offView:
+		return "off-cpu"
 	case timesView, cpuViews:
 	}
 	return "times"
 }
 
-const keyCPUView = "cpu.view"
+// IDs of keys of the views of the CPU pane.
+const (
+	keyCPUView  = "cpu.view"
+	keyIRQSplit = "cpu.irq-split"
+)
 
 func cpuViewKey(now cpuView) keymap.Key {
-	return keymap.New(keyCPUView, "t", ((now + 1) % cpuViews).String(), "t").In("show times of the CPUs, softirqs by vector, interrupts by line")
+	return keymap.New(keyCPUView, "t", ((now + 1) % cpuViews).String(), "t").In("show times of the CPUs, softirqs by vector, interrupts by line, where tasks are off the CPU")
 }
 
 // irqState is the part of the CPU pane that shows softirqs and interrupts.
 type irqState struct {
 	view            cpuView
 	softirqs, lines list
+	drawing         drawing
+	all             bool // the distributions of the lines that take most time, not of the selected one
 }
 
 func newIRQState() irqState { return irqState{softirqs: newList("rate"), lines: newList("rate")} }
 
-// wants are the collectors that the view needs: interrupts by line are read while looked at.
+// wants are the collectors that the view needs: interrupts by line are read while looked at, and
+// handlers are timed.
 func (s *irqState) wants() []collectors.Want {
-	if s.view != irqView {
-		return nil
+	switch s.view {
+	case softirqView:
+		return []collectors.Want{{ID: collectors.SoftIRQTimeID}}
+	case irqView:
+		return []collectors.Want{{ID: collectors.IRQID}, {ID: collectors.HardIRQTimeID}}
+	case timesView, offView, cpuViews:
 	}
-	return []collectors.Want{{ID: collectors.IRQID}}
+	return nil
 }
 
 // list is the table of the view.
@@ -69,7 +84,15 @@ func (s *irqState) list() *list {
 // keys are the pane's keys in the views of this file.
 func (s *irqState) keys() []keymap.Key {
 	open := keymap.New(keymap.Open, "Enter", "open", "enter").Off("there is nothing below a line of interrupts")
-	return append([]keymap.Key{open, cpuViewKey(s.view)}, s.list().keys()...)
+	split := "all lines"
+	if s.all {
+		split = "one line"
+	}
+	keys := []keymap.Key{
+		open, drawKey(s.drawing), cpuViewKey(s.view),
+		keymap.New(keyIRQSplit, "i", split, "i").In("times of the selected line, or of those that take most"), resetKey(),
+	}
+	return slices.Concat(keys, zoomKeys(), s.list().keys())
 }
 
 // over sums the samples of the frame, line by line. Lines are the same when name and device are.
@@ -83,6 +106,8 @@ func irqsOver(samples []*collectors.IRQs) *collectors.IRQs {
 	sum := *samples[len(samples)-1]
 	sum.Span, sum.Rows, sum.Count, sum.Unlisted = collectors.Span{}, nil, 0, 0
 	at := make(map[[2]string]int)
+	type topCPU struct{ row, cpu int }
+	tops := make(map[topCPU]uint64) // what each CPU took in the samples that it took most in
 	for _, s := range samples {
 		if s.Seconds() == 0 {
 			continue
@@ -94,17 +119,18 @@ func irqsOver(samples []*collectors.IRQs) *collectors.IRQs {
 			k := [2]string{r.Name.Bytes(), r.Device.Bytes()}
 			i, ok := at[k]
 			if !ok {
-				at[k] = len(sum.Rows)
+				i = len(sum.Rows)
+				at[k], tops[topCPU{i, r.Top}] = i, r.TopN
 				sum.Rows = append(sum.Rows, r)
 				continue
 			}
 			x := &sum.Rows[i]
 			x.Count += r.Count
 			x.New = x.New && r.New
-			if r.Top == x.Top {
-				x.TopN += r.TopN
-			} else if r.TopN > x.TopN { // the busiest CPU of any one sample
-				x.Top, x.TopN = r.Top, r.TopN
+			n := tops[topCPU{i, r.Top}] + r.TopN
+			tops[topCPU{i, r.Top}] = n
+			if n > x.TopN {
+				x.Top, x.TopN = r.Top, n
 			}
 		}
 	}
@@ -131,32 +157,34 @@ func linesOver(f Frame) *collectors.IRQs {
 func (s *irqState) table(f Frame) Table {
 	t := Table{Title: s.view.String(), Columns: []Column{
 		{ID: "rate", Title: "/s", Unit: "/s", Width: 8, Decimals: 1},
-		{ID: "share", Title: "%", Unit: "%", Width: 5, Decimals: 1, Rank: 2},
-		{ID: "cpu", Title: "CPU", Width: 4},
-		{ID: "topshare", Title: "%CPU", Unit: "%", Width: 6, Decimals: 1, Rank: 1},
-		{ID: "line", Title: "LINE", Width: 8, Left: true},
+		{ID: "share", Title: "%", Unit: "%", Width: 5, Decimals: 1, Rank: 3},
 	}}
+	t.Columns = append(append(t.Columns, irqTimeColumns()...),
+		Column{ID: "cpu", Title: "CPU", Width: 4, Rank: 1},
+		Column{ID: "topshare", Title: "%CPU", Unit: "%", Width: 6, Decimals: 1, Rank: 2},
+		Column{ID: "line", Title: "LINE", Width: 8, Left: true})
 	sum, id, probe := softirqsOver(f), collectors.SoftIRQID, "softirq"
 	if s.view == irqView {
 		sum, id, probe = linesOver(f), collectors.IRQID, "interrupts"
-		t.Columns = append(t.Columns, Column{ID: "chip", Title: "CONTROLLER", Width: 28, Left: true, Rank: 3}, Column{ID: "device", Title: "DEVICE", Width: 20, Left: true})
+		t.Columns = append(t.Columns, Column{ID: "chip", Title: "CONTROLLER", Width: 28, Left: true, Rank: 4}, Column{ID: "device", Title: "DEVICE", Width: 20, Left: true})
 	}
 	if sum == nil {
 		why, remedy := whyNot(f, id, probe)
 		t.Notes = append(t.Notes, note(probe, why, remedy))
 		return t
 	}
+	times := s.timesOver(f)
 	for _, r := range sum.Rows {
-		t.Rows = append(t.Rows, irqRow(sum, r, s.view == irqView))
+		t.Rows = append(t.Rows, irqRow(sum, r, s.timeCells(f, times, r.Name.Bytes()), s.view == irqView))
 	}
 	if sum.Unlisted > 0 {
 		t.Notes = append(t.Notes, fmt.Sprintf("%s interrupts on lines that are not listed", widget.Count(sum.Unlisted)))
 	}
-	s.list().order(&t)
+	s.list().arrange(f, &t)
 	return t
 }
 
-func irqRow(sum *collectors.IRQs, r collectors.IRQRow, device bool) Row {
+func irqRow(sum *collectors.IRQs, r collectors.IRQRow, times []Cell, device bool) Row {
 	rate, part, top, topShare := perSecond(r.Count, sum.Span), Missing("none counted"), Missing("none counted"), Missing("none counted")
 	if r.New {
 		rate = Missing("it appeared a moment ago")
@@ -170,7 +198,8 @@ func irqRow(sum *collectors.IRQs, r collectors.IRQRow, device bool) Row {
 	if r.Top >= 0 && r.Count > 0 {
 		top, topShare = Number(float64(r.Top)), Number(100*float64(r.TopN)/float64(r.Count))
 	}
-	row := Row{ID: r.Name.Bytes() + " " + r.Device.Bytes(), Cells: []Cell{rate, part, top, topShare, Name(collectors.Clean(r.Name))}}
+	row := Row{ID: r.Name.Bytes() + " " + r.Device.Bytes(), Cells: append([]Cell{rate, part}, times...)}
+	row.Cells = append(row.Cells, top, topShare, Name(collectors.Clean(r.Name)))
 	if device {
 		who := Name(collectors.Clean(r.Device))
 		if r.Device.Bytes() == "" {
@@ -191,7 +220,7 @@ func (s *irqState) draw(f Frame, c Canvas) string {
 	parts := []string{t.Title}
 	if sum != nil && sum.Seconds() > 0 {
 		parts = append(parts, widget.Short(float64(sum.Count)/sum.Seconds())+"/s", fmt.Sprintf("%d lines on %d CPU%s", sum.Lines, sum.CPUs, plural(sum.CPUs)),
-			"CPU is the busiest, %CPU its share")
+			"%BUSY is of one CPU")
 	}
 	lines := []string{widget.Title(c.Theme, c.Width, parts...)}
 	lines = append(lines, s.times(f, c)...)
@@ -205,7 +234,14 @@ func (s *irqState) draw(f Frame, c Canvas) string {
 		}
 		lines = append(lines, widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, none).String())
 	default:
-		lines = append(lines, s.list().draw(c, t, c.Height-len(lines), s.options(f))...)
+		room := c.Height - len(lines)
+		if c.Height >= irqHistHeight {
+			room = max(min(len(t.Rows)+1, room-irqHistRows), room/3)
+		}
+		lines = append(lines, s.list().draw(c, t, room, s.options(f))...)
+		if rest := c.Height - len(lines); c.Height >= irqHistHeight && rest >= 4 {
+			lines = append(lines, s.below(f, c, t, rest)...)
+		}
 	}
 	return fit(lines, c.Height)
 }
@@ -225,6 +261,7 @@ func (s *irqState) times(f Frame, c Canvas) []string {
 	}{{"%irq", cpu.All.IRQ}, {"%soft", cpu.All.SoftIRQ}, {"%steal", cpu.All.Steal}} {
 		l.Put(c.Theme.Dim, x.name+" ").Plain(fmt.Sprintf("%-6.1f", 100*float64(x.n)/total)).Skip(1)
 	}
+	s.measured(f, l, c)
 	return []string{l.String()}
 }
 
@@ -272,7 +309,7 @@ func vmstatLines(f Frame, c Canvas) []string {
 	if cpu == nil {
 		return nil
 	}
-	v, gu := vmstatOf(cpu), "-"
+	v, gu := vmstatOf(cpu, pageBytes(f)), "-"
 	if total := cpu.All.Total(); total > 0 {
 		gu = fmt.Sprintf("%.0f", 100*float64(cpu.All.Guest+cpu.All.GuestNice)/float64(total))
 	}

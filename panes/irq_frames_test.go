@@ -51,4 +51,67 @@ func addInterrupts(s *story, l load, snap *collectors.Snapshot) {
 		}
 	}
 	snap.IRQ = irq
+	addIRQTimes(s, snap)
+}
+
+// addIRQTimes makes how long they took: softirqs as much as the second says, of which a vector's share
+// is that of its count; lines a microsecond or two, the timer ten.
+func addIRQTimes(s *story, snap *collectors.Snapshot) {
+	soft := collectors.Probe{Name: "softirqs", State: collectors.On, Hook: "tp_btf softirq_entry, softirq_exit", NsPerEvent: 320}
+	hard := collectors.Probe{Name: "hardirqs", State: collectors.On, Hook: "tp_btf irq_handler_entry, exit", NsPerEvent: 400}
+	defer func() {
+		snap.Probes[collectors.SoftIRQTimeID] = []collectors.Probe{soft}
+		snap.Probes[collectors.HardIRQTimeID] = []collectors.Probe{hard}
+	}()
+	if s.kind == "denied" {
+		for _, p := range []*collectors.Probe{&soft, &hard} {
+			p.State, p.Reason, p.Remedy = collectors.Off, "needs root, or CAP_BPF and CAP_PERFMON", "run sudo bpf60"
+		}
+		return
+	}
+	if len(s.moments) == 0 {
+		return
+	}
+	x := &collectors.SoftIRQTime{IRQTimes: collectors.IRQTimes{Span: snap.SoftIRQ.Span}}
+	for _, r := range snap.SoftIRQ.Rows {
+		if r.Count > 0 {
+			s.timed(&x.IRQTimes, "soft ", r.Name.Bytes(), spread(map[int]uint64{1: r.Count / 2, 2: r.Count - r.Count/2 - r.Count/100, 5: r.Count / 100}), r.Top)
+		}
+	}
+	snap.SoftIRQTime = x
+	y := &collectors.HardIRQTime{IRQTimes: collectors.IRQTimes{Span: snap.IRQ.Span}}
+	for _, r := range snap.IRQ.Rows {
+		slot := map[string]int{"LOC": 3, "RES": 0}[r.Name.Bytes()]
+		if r.Count > 0 {
+			s.timed(&y.IRQTimes, "", r.Name.Bytes(), spread(map[int]uint64{slot: r.Count - r.Count/10, slot + 1: r.Count / 10}), r.Top)
+		}
+	}
+	if s.kind == "lossy" {
+		s.timed(&y.IRQTimes, "", collectors.OtherLines, spread(map[int]uint64{0: 300}), 0)
+		hard.State, hard.Reason = collectors.Degraded, "tracepoint irq_work_entry is not in this kernel"
+	}
+	snap.HardIRQTime = y
+}
+
+// timed adds a row, most of it on one CPU.
+func (s *story) timed(x *collectors.IRQTimes, kind, name string, h collectors.Hist, cpu int) {
+	if s.irqTotals == nil {
+		s.irqTotals = map[string]*collectors.Hist{}
+	}
+	total := s.irqTotals[kind+name]
+	if total == nil {
+		total = &collectors.Hist{}
+		s.irqTotals[kind+name] = total
+	}
+	total.Plus(&h)
+	x.Rows = append(x.Rows, collectors.IRQTimeRow{Name: name, Time: h, Total: *total, Top: cpu, TopNs: h.Sum * 9 / 10})
+	x.Count += h.Count()
+	x.Ns += h.Sum
+	i := slices.IndexFunc(x.CPUs, func(c collectors.IRQCPUTime) bool { return c.CPU == cpu })
+	if i < 0 {
+		i = len(x.CPUs)
+		x.CPUs = append(x.CPUs, collectors.IRQCPUTime{CPU: cpu})
+	}
+	x.CPUs[i].Ns += h.Sum
+	x.CPUs[i].Count += h.Count()
 }

@@ -27,6 +27,7 @@ func (r *Root) View() string {
 	}
 	if r.drawn == "" {
 		r.drawn = r.cfg.Glyphs.Fold(r.draw())
+		r.tape.screen = r.drawn
 	}
 	return r.drawn
 }
@@ -40,19 +41,34 @@ func (r *Root) draw() string {
 	lines := make([]string, 0, r.size.Height)
 	lines = append(lines, r.header(t), r.tabs(t))
 	foot := r.footer(t)
+	if where := r.timeLine(t); where != "" {
+		foot = append([]string{where}, foot...)
+	}
+	if r.tape.base.on && r.size.Height >= leastTimeLine {
+		foot = append([]string{""}, foot...)
+	}
 	room := r.size.Height - len(lines) - len(foot)
 	var body string
-	c := Canvas{Width: r.size.Width, Height: room, Theme: t, Focused: true}
+	c := Canvas{Width: r.size.Width, Height: room, Theme: t, Focused: true, zoom: r.frame.zoom}
 	if r.over != nil {
 		body = r.over.view(c)
 	}
 	if body == "" {
-		body = r.top().View(r.frame, c)
+		var x *comparison
+		c.seen = &seen{}
+		if body, x = r.seenBody(c); x != nil && r.size.Height >= leastTimeLine {
+			foot[0] = r.compareLine(t, x)
+		}
 	}
 	shown := strings.Split(body, "\n")
+	r.remember(c.seen, shown)
 	lines = append(lines, shown[:min(len(shown), room)]...)
 	for len(lines) < r.size.Height-len(foot) {
 		lines = append(lines, "")
+	}
+	if p, ok := r.over.(*palette); ok {
+		list := p.above(r, room)
+		copy(lines[len(lines)-len(list):], list)
 	}
 	return strings.Join(append(lines, foot...), "\n")
 }
@@ -79,6 +95,9 @@ func (r *Root) header(t theme.Theme) string {
 	if n := cores(r.frame); n > 0 {
 		parts = append(parts, part{fmt.Sprintf("%d cpu", n), 3})
 	}
+	if late := lateLast(r.frame); late != "" {
+		parts = append(parts, part{late, 0})
+	}
 	parts = append(parts, part{fmt.Sprintf("load %s %s %s", widget.Short(h.Load[0]), widget.Short(h.Load[1]), widget.Short(h.Load[2])), 0})
 	if m := h.Mem; m.Total > 0 {
 		parts = append(parts, part{fmt.Sprintf("mem %2.0f%%", 100*(1-float64(m.Available)/float64(m.Total))), 2})
@@ -94,7 +113,7 @@ func (r *Root) header(t theme.Theme) string {
 	}
 	l.Put(t.Title, name).Skip(2)
 	room := end - l.Width() - 2
-	l.Plain(widget.Clip(line{parts: parts}.summary(room), room))
+	l.Plain(widget.ClipWords(line{parts: parts}.summary(room), room))
 	return l.To(end).Block(pick(style, t), right).String()
 }
 
@@ -137,12 +156,30 @@ func pick(s styleName, t theme.Theme) theme.Style {
 
 // clock is the right end of the header: PAUSED and how old what is shown is, or the triage clock.
 func (r *Root) clock() (string, styleName) {
-	if r.paused {
+	if r.cfg.Recorded != "" {
+		word := " REPLAY "
+		if r.tape.plays {
+			word = " REPLAY ▶ "
+		}
+		at := "-"
+		if r.frame.Now.Snapshot != nil {
+			at = r.frame.Now.Taken.Format("15:04:05")
+		}
+		return word + at + " ", alertStyle
+	}
+	if r.tape.paused {
 		age := time.Duration(0)
 		if r.frame.Now.Snapshot != nil {
 			age = r.now() - r.frame.Now.At
 		}
-		return fmt.Sprintf(" PAUSED %s ago ", widget.Age(age)), alertStyle
+		since := ""
+		if r.tape.base.on {
+			since = "Δ " + r.tape.base.frame.At.Format(time.TimeOnly) + " "
+		}
+		return fmt.Sprintf(" PAUSED %s ago %s", widget.Age(age), since), alertStyle
+	}
+	if r.tape.base.on {
+		return "Δ since " + r.tape.base.frame.At.Format(time.TimeOnly), okStyle
 	}
 	now, whole := r.now(), r.cfg.TriageFor
 	if now >= whole {
@@ -155,46 +192,9 @@ func (r *Root) clock() (string, styleName) {
 	return fmt.Sprintf("%s/%.0fs %s", widget.Clock(now), whole.Seconds(), widget.Progress(float64(now), float64(whole), bar)), plainStyle
 }
 
-// tabName is a pane in the tab bar.
-func tabName(p Pane) string {
-	i := p.Info()
-	return " " + strings.TrimSpace(i.Digit+" "+i.Short) + " "
-}
-
-// bar is the tabs that are shown, by index: those with a digit, and before them the one that is
-// open if it has none.
-func (r *Root) bar() []int {
-	var out []int
-	for i, p := range r.cfg.Panes {
-		switch digit := p.Info().Digit != ""; {
-		case digit:
-			out = append(out, i)
-		case i == r.tab:
-			out = slices.Insert(out, 0, i)
-		}
-	}
-	return out
-}
-
-// tabs is the tab bar, or where a drill-down is.
-func (r *Root) tabs(t theme.Theme) string {
-	l := widget.NewLine(r.size.Width)
-	if s := r.stacks[r.tab]; len(s) > 1 {
-		l.Put(theme.Style{}, strings.TrimRight(tabName(s[0]), " "))
-		for _, p := range s[1:] {
-			l.Put(t.Dim, " › ").Put(t.Focus, p.Info().Title)
-		}
-		return l.Right(t.Dim, "Esc back", r.size.Width-1).String()
-	}
-	for _, i := range r.bar() {
-		name := tabName(r.cfg.Panes[i])
-		if i == r.tab {
-			l.Put(t.Focus, "["+strings.TrimSpace(name)+"]")
-			continue
-		}
-		l.Skip(1).Put(t.Dim, strings.TrimSpace(name)).Skip(1)
-	}
-	return l.String()
+// prompter is an overlay that has the footer, to be typed in.
+type prompter interface {
+	prompt(r *Root, t theme.Theme) string
 }
 
 // footer names the keys that work here now, or says what there is to say; at its right is what
@@ -202,7 +202,7 @@ func (r *Root) tabs(t theme.Theme) string {
 //
 // An error takes as many lines as it has to say, up to three: its end is the remedy.
 func (r *Root) footer(t theme.Theme) []string {
-	if p, ok := r.over.(*palette); ok {
+	if p, ok := r.over.(prompter); ok {
 		return []string{p.prompt(r, t)}
 	}
 	if text := r.status.text; r.status.alert && widget.Width(text) > r.size.Width-4 {
@@ -270,11 +270,11 @@ func keysWidth(keys []keymap.Key) int {
 // footerList is at most eight keys: what opens and goes back, the pane's own, then the global
 // ones of most use.
 func (r *Root) footerList() []keymap.Key {
-	if _, ok := r.over.(*help); ok {
-		return helpKeys()
+	if keys := r.overlayKeys(); keys != nil {
+		return keys
 	}
 	order := []string{keymap.Open, keymap.Back}
-	if r.paused {
+	if r.tape.paused {
 		order = []string{keymap.Pause, keymap.Earlier, keymap.Later, keymap.Live, keymap.Open, keymap.Back}
 	}
 	const most = 4 // of the pane's own: the rest is one ? away
@@ -285,31 +285,35 @@ func (r *Root) footerList() []keymap.Key {
 			own++
 		}
 	}
-	if !r.paused {
+	if slices.ContainsFunc(r.top().Keys(), ofTable) {
+		order = append(order, keymap.Filter)
+	}
+	if !r.tape.paused {
 		order = append(order, keymap.Pause)
 	}
 	order = append(order, keymap.Snapshot, keymap.Help)
 	if r.size.Width >= 100 || len(order) < 6 {
 		order = append(order, keymap.Quit)
 	}
-	byID := make(map[string]keymap.Key)
-	for _, k := range r.bindings() {
-		byID[k.ID] = k
-	}
+	keys := r.bindings()
 	var out []keymap.Key
 	for _, id := range order {
-		if k, ok := byID[id]; ok && k.Enabled() && len(out) < 9 {
-			out = append(out, k)
+		i := slices.IndexFunc(keys, func(k keymap.Key) bool { return k.ID == id })
+		if i >= 0 && keys[i].Enabled() && len(out) < 9 {
+			out = append(out, keys[i])
 		}
 	}
 	return out
 }
 
+// ofTable says whether a key is one of a table, which can be filtered.
+func ofTable(k keymap.Key) bool { return k.ID == keySort || k.ID == keymap.Filter }
+
 // inFooter says whether a pane's key is worth a place there: not what every table has, nor what
 // stands there already.
 func inFooter(k keymap.Key) bool {
 	switch k.ID {
-	case keymap.Up, keymap.Down, keymap.Open, keymap.Back, keymap.Earlier, keymap.Later, keySortLeft, keySortRight, keyReverse:
+	case keymap.Up, keymap.Down, keymap.Open, keymap.Back, keymap.Earlier, keymap.Later, keySortLeft, keySortRight, keyReverse, keymap.Filter:
 		return false
 	}
 	return k.Enabled()

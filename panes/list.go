@@ -5,6 +5,7 @@ package panes
 import (
 	"cmp"
 	"slices"
+	"strings"
 
 	"bpf60/keymap"
 	"bpf60/panes/widget"
@@ -13,10 +14,28 @@ import (
 
 // list is the cursor of a pane whose body is a table: the row, the column, the order.
 type list struct {
-	selected string // row ID; empty: whatever is first, so that the eye stays with the worst
-	column   string // column ID the cursor is on; empty: the one that sorts
-	sort     string // column ID; empty: the table's own order
-	up       bool   // smallest first
+	selected string   // row ID; empty: whatever is first, so that the eye stays with the worst
+	column   string   // column ID the cursor is on; empty: the one that sorts
+	sort     string   // column ID; empty: the table's own order
+	up       bool     // smallest first
+	show     []string // column IDs in the order they are drawn; nil: as the table has them
+
+	// tail is the column in whose order the table is by itself, if its newest row is the last: there the
+	// cursor stays at the end, where others stay at the top. Empty: the first row is what matters.
+	tail string
+}
+
+// follows says whether the cursor stays at the end of the table until it is moved.
+func (l *list) follows() bool {
+	return l.tail != "" && !l.up && (l.sort == "" || l.sort == l.tail)
+}
+
+// home is the row that the cursor stays with until it is moved.
+func (l *list) home(rows int) int {
+	if l.follows() {
+		return rows - 1
+	}
+	return 0
 }
 
 // newList returns a list that is sorted by a column, largest first; "" keeps the table's order.
@@ -28,6 +47,8 @@ const (
 	keySortLeft  = "table.sort-left"
 	keySortRight = "table.sort-right"
 	keyReverse   = "table.reverse"
+
+	keyChoose = "table.choose " // no key: the root's word for a row of the table that is shown, whose ID follows
 )
 
 // keys are the keys of the table, for the pane's Keys.
@@ -47,6 +68,10 @@ func TableKeys() []keymap.Key {
 
 // press does what a key of the list says; false if it is none.
 func (l *list) press(id string, t Table) bool {
+	if row, ok := strings.CutPrefix(id, keyChoose); ok {
+		l.choose(row)
+		return true
+	}
 	switch id {
 	case keySort:
 		if l.column == "" || l.column == l.sort {
@@ -73,7 +98,8 @@ func (l *list) press(id string, t Table) bool {
 		if i := l.index(t); i >= 0 {
 			at = rows[i]
 		}
-		if l.selected = move(id, rows, at); len(rows) > 0 && l.selected == rows[0] && id != keymap.Down {
+		away := map[bool]string{false: keymap.Down, true: keymap.Up}[l.follows()]
+		if l.selected = move(id, rows, at); len(rows) > 0 && l.selected == rows[l.home(len(rows))] && id != away {
 			l.selected = "" // back at the top: stay there, whichever row that is
 		}
 	default:
@@ -94,10 +120,7 @@ func (l *list) sortBy(column string) {
 func (l *list) beside(t Table, column string, step int) string {
 	at := -1
 	var ids []string
-	for _, c := range t.Columns {
-		if c.Hidden {
-			continue
-		}
+	for _, c := range l.arranged(t) {
 		if c.ID == column {
 			at = len(ids)
 		}
@@ -120,13 +143,16 @@ func (l *list) index(t Table) int {
 	if len(t.Rows) == 0 {
 		return -1
 	}
-	return max(slices.IndexFunc(t.Rows, func(r Row) bool { return r.ID == l.selected }), 0)
+	if i := slices.IndexFunc(t.Rows, func(r Row) bool { return r.ID == l.selected }); i >= 0 {
+		return i
+	}
+	return l.home(len(t.Rows))
 }
 
 // row is the one the cursor is on; false in an empty table.
 func (l *list) row(t Table) (Row, bool) {
 	i := l.index(t)
-	if i < 0 {
+	if i < 0 || t.Rows[i].None != "" {
 		return Row{}, false
 	}
 	return t.Rows[i], true
@@ -153,9 +179,30 @@ func (l *list) why(t Table) string {
 	return first
 }
 
-// order sorts the rows by the list's column. What is missing comes last both ways round; rows that
-// are equal stay in the table's order.
+// order sorts the rows by the list's column, sums before all. What is missing comes last both ways
+// round; rows that are equal stay in the table's order.
 func (l *list) order(t *Table) {
+	sums := sumsFirst(t.Rows)
+	rest := *t
+	rest.Rows = t.Rows[sums:]
+	l.orderRest(&rest)
+}
+
+// sumsFirst moves the sums before the other rows, and counts them.
+func sumsFirst(rows []Row) int {
+	n := 0
+	for i := range rows {
+		if rows[i].Sum {
+			sum := rows[i]
+			copy(rows[n+1:i+1], rows[n:i])
+			rows[n] = sum
+			n++
+		}
+	}
+	return n
+}
+
+func (l *list) orderRest(t *Table) {
 	at := slices.IndexFunc(t.Columns, func(c Column) bool { return c.ID == l.sort })
 	if at < 0 {
 		if l.up {
@@ -163,7 +210,7 @@ func (l *list) order(t *Table) {
 		}
 		return
 	}
-	slices.SortStableFunc(t.Rows, func(a, b Row) int {
+	sortStably(t.Rows, func(a, b Row) int {
 		if at >= len(a.Cells) || at >= len(b.Cells) {
 			return cmp.Compare(len(b.Cells), len(a.Cells))
 		}
@@ -182,7 +229,7 @@ func (c Cell) compare(d Cell, up bool) int {
 	case number:
 		n = cmp.Compare(d.num, c.num)
 	case text:
-		n = cmp.Compare(c.text.String(), d.text.String())
+		n = cmp.Or(cmp.Compare(d.num, c.num), cmp.Compare(c.text.String(), d.text.String()))
 	case missing:
 	}
 	if up {
@@ -196,6 +243,10 @@ type listOptions struct {
 	Spark      func(row string) []float64 // history of a row's main number, oldest first; nil: none
 	SparkTitle string
 	SparkMax   float64 // top of the scale; 0: the most in sight
+
+	Style func(r Row) theme.Style // of a row without the cursor; nil: plain
+
+	Wide []string // columns of texts that stay as they are: they take what room is left, as far as they need it
 
 	Bare bool // a second table beside the pane's own: no cursor, and no mark of the order
 }
@@ -218,8 +269,13 @@ func (l *list) draw(c Canvas, t Table, height int, o listOptions) []string {
 	if height <= 0 {
 		return nil
 	}
+	if !o.Bare {
+		t.passed.sight.look(l, &t, true)
+	}
+	t = c.compareTable(t)
 	cols := l.layout(t, c.Width, o)
-	at, room := l.index(t), height-1
+	gone := t.gone[:min(len(t.gone), height/4)]
+	at, room := l.index(t), height-1-len(gone)
 	if o.Bare {
 		l, at = &list{}, -1
 	}
@@ -228,56 +284,17 @@ func (l *list) draw(c Canvas, t Table, height int, o listOptions) []string {
 	if room > 0 && at >= room {
 		first = min(at-room/2, len(t.Rows)-room)
 	}
-	for i := first; i < len(t.Rows) && len(out) < height; i++ {
-		out = append(out, l.line(c, t.Rows[i], cols, i == at, o))
+	rows := []string{""}
+	for i := first; i < len(t.Rows) && len(out) <= room; i++ {
+		out, rows = append(out, l.line(c, t.Rows[i], cols, i == at, o)), append(rows, t.Rows[i].ID)
+	}
+	if !o.Bare {
+		c.saw(block{lines: out, rows: rows, at: cursorLine(at, first, len(rows)), choose: l.choose, list: l, table: t, cols: cols})
+	}
+	for _, r := range gone {
+		out = append(out, l.line(c, r, cols, false, listOptions{}))
 	}
 	return out
-}
-
-// layout picks the columns that fit: those of the highest rank leave first, of one rank the last.
-// What is left over goes to a sparkline, and to a text at the end.
-func (l *list) layout(t Table, width int, o listOptions) []drawn {
-	var cols []drawn
-	need := 0
-	for i, c := range t.Columns {
-		if !c.Hidden {
-			cols = append(cols, drawn{Column: c, index: i})
-			need += c.Width + 1
-		}
-	}
-	for need > width && len(cols) > 1 {
-		worst, rank := len(cols)-1, -1
-		for i, c := range cols {
-			name := i == len(cols)-1 && c.Left // what the row is about stays with it
-			if c.ID != l.column && !name && c.Rank >= rank {
-				worst, rank = i, c.Rank
-			}
-		}
-		need -= cols[worst].Width + 1
-		cols = slices.Delete(cols, worst, worst+1)
-	}
-	left := width - need
-	last := len(cols) - 1
-	stretch := last >= 0 && cols[last].Left
-	if o.Spark != nil && left > leastSpark {
-		room := left - 1
-		if stretch {
-			room = max(room/2, leastSpark)
-		}
-		w := min(room, mostSpark)
-		s := drawn{Column: Column{ID: "history", Title: o.SparkTitle, Width: w, Left: true}, spark: true}
-		if stretch {
-			cols = slices.Insert(cols, last, s)
-			last++
-		} else {
-			cols = append(cols, s)
-		}
-		left -= w + 1
-	}
-	if stretch && left > 0 {
-		cols[last].Width += left
-	}
-	return cols
 }
 
 // heads draws the titles. The one that sorts is marked in the blank before it.
@@ -299,7 +316,7 @@ func (l *list) heads(c Canvas, cols []drawn) string {
 				mark = "·"
 			}
 		}
-		title := widget.Clip(col.Title, col.Width)
+		title := col.head()
 		start := at + 1
 		if !col.Left {
 			start = at + 1 + col.Width - widget.Width(title)
@@ -313,15 +330,28 @@ func (l *list) heads(c Canvas, cols []drawn) string {
 func (l *list) line(c Canvas, r Row, cols []drawn, selected bool, o listOptions) string {
 	line := widget.NewLine(c.Width)
 	style := theme.Style{}
-	if selected {
+	if r.None != "" {
+		return noneLine(c, r)
+	}
+	if o.Style != nil {
+		style = o.Style(r)
+	}
+	switch {
+	case selected:
 		style = c.Theme.Focus
 		line.Put(c.Theme.Accent, ">")
+	case r.then == newRow:
+		line.Put(c.Theme.Accent, "+")
+	case r.then == goneRow:
+		style = c.Theme.Dim
+		line.Put(style, "-")
 	}
-	at := 0
+	at, first := 0, true
 	for _, col := range cols {
 		start := at + 1
 		at += col.Width + 1
 		switch {
+		case col.spark && o.Spark == nil: // gone
 		case col.spark:
 			values := o.Spark(r.ID)
 			values = values[max(len(values)-col.Width, 0):]
@@ -330,6 +360,10 @@ func (l *list) line(c Canvas, r Row, cols []drawn, selected bool, o listOptions)
 				top = most(values)
 			}
 			line.To(start).Put(c.Theme.Accent, widget.Spark(values, col.Width, 0, top))
+		case col.delta > 0:
+			number, difference := r.parts(col.index, col.Column, first)
+			putCompared(line, c, style, number, difference, col.Column, at)
+			first = false
 		case col.index >= len(r.Cells):
 		case col.Left:
 			line.To(start).Put(style, widget.Clip(r.Cells[col.index].fit(col.Column), col.Width))

@@ -3,8 +3,8 @@
 package panes
 
 import (
+	"cmp"
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -13,8 +13,6 @@ import (
 
 	"bpf60/collectors"
 	"bpf60/keymap"
-	"bpf60/panes/widget"
-	"bpf60/theme"
 )
 
 // LogPane is the id of the pane of the kernel's log.
@@ -24,12 +22,12 @@ func logOf(s *collectors.Snapshot) *collectors.Log { return s.Log }
 
 // Log is the pane of the kernel's log: dmesg -T, newest last.
 type Log struct {
-	selected string // row ID; empty: it follows the newest
-	level    uint8  // the least important level shown
+	list  list
+	level uint8 // the least important level shown
 }
 
 // NewLog returns the pane, following the newest line.
-func NewLog() *Log { return &Log{level: collectors.LogLevels - 1} }
+func NewLog() *Log { return &Log{list: list{tail: logTime}, level: collectors.LogLevels - 1} }
 
 // Info implements Pane.
 func (p *Log) Info() Info {
@@ -44,19 +42,20 @@ const keyLevel = "log.level"
 // Keys implements Pane.
 func (p *Log) Keys() []keymap.Key {
 	next := map[uint8]string{7: "warnings", collectors.LevelWarn: "errors", collectors.LevelErr: "all lines"}[p.level]
-	return []keymap.Key{
+	return append([]keymap.Key{
 		keymap.New(keymap.Open, "Enter", "record", "enter").In("open the whole record with its fields"),
 		keymap.New(keyLevel, "w", next, "w").In("show all lines, warnings and worse, errors and worse"),
+		keymap.New(keymap.Filter, "/", "filter", "/", "\\", "f4").In("keep the lines that match, by their words or by column: level=err"),
 		keymap.New(keyReset, "x", "mark", "x").In("mark as new what comes from now on; nothing is cleared"),
-		keymap.New(keymap.Bottom, "G", "follow", "G").In("go to the newest line and follow it"),
-	}
+		keymap.New(keymap.Bottom, "G", "follow", "G").In("go to the newest line and follow it, in the order of the log"),
+	}, p.list.keys()...)
 }
 
 // Update implements Pane.
 func (p *Log) Update(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case Select:
-		p.selected = msg.Row
+		p.list.choose(msg.Row)
 		p.level = collectors.LogLevels - 1 // the row must be among those shown
 	case Press:
 		return p.press(msg)
@@ -65,35 +64,30 @@ func (p *Log) Update(msg tea.Msg) tea.Cmd {
 }
 
 func (p *Log) press(msg Press) tea.Cmd {
-	rows := p.records(msg.Frame)
 	switch msg.ID {
 	case keyLevel:
 		p.level = map[uint8]uint8{7: collectors.LevelWarn, collectors.LevelWarn: collectors.LevelErr, collectors.LevelErr: 7}[p.level]
 	case keyReset:
 		return send(MarkMsg{})
+	case keymap.Bottom:
+		p.list.restart("")
 	case keymap.Open:
-		if i := p.at(rows); i >= 0 {
-			return send(OpenMsg{newLogPage(rows[i])})
-		}
-	default:
-		ids := make([]string, len(rows))
-		for i, r := range rows {
-			ids[i] = logRow(r)
-		}
-		if i := p.at(rows); i >= 0 {
-			p.selected = move(msg.ID, ids, ids[i])
-			if p.selected == ids[len(ids)-1] {
-				p.selected = ""
+		row, _ := p.list.row(p.table(msg.Frame))
+		for _, r := range p.leveled(msg.Frame) {
+			if logRow(r) == row.ID {
+				return send(OpenMsg{newLogPage(r)})
 			}
 		}
+	default:
+		p.list.press(msg.ID, p.table(msg.Frame))
 	}
 	return nil
 }
 
 func logRow(r *collectors.LogRecord) string { return strconv.FormatUint(r.Seq, 10) }
 
-// records are those the pane shows, oldest first.
-func (p *Log) records(f Frame) []*collectors.LogRecord {
+// leveled are the records of the level that is shown and worse, oldest first.
+func (p *Log) leveled(f Frame) []*collectors.LogRecord {
 	l := newest(f, logOf)
 	if l == nil || l.Tail == nil {
 		return nil
@@ -110,16 +104,6 @@ func (p *Log) records(f Frame) []*collectors.LogRecord {
 	return out
 }
 
-// at is the index of the line the cursor is on: the newest, unless one is chosen and still there.
-func (p *Log) at(rows []*collectors.LogRecord) int {
-	if p.selected != "" {
-		if i := slices.IndexFunc(rows, func(r *collectors.LogRecord) bool { return logRow(r) == p.selected }); i >= 0 {
-			return i
-		}
-	}
-	return len(rows) - 1
-}
-
 // levelName is the level as syslog(3) calls it.
 func levelName(level uint8) string {
 	return [...]string{"emerg", "alert", "crit", "err", "warn", "notice", "info", "debug"}[level&7]
@@ -134,8 +118,8 @@ func facilityName(n uint8) string {
 	return strconv.Itoa(int(n))
 }
 
-// logTime is when a record was written: the time alone if that was today.
-func logTime(r *collectors.LogRecord, now time.Time) string {
+// logClock is when a record was written: the time alone if that was today.
+func logClock(r *collectors.LogRecord, now time.Time) string {
 	if r.At.IsZero() {
 		return "-"
 	}
@@ -163,45 +147,69 @@ func isNew(r *collectors.LogRecord, f Frame) bool {
 // logReport is how many lines of the log a report has.
 const logReport = 40
 
-// Table implements Pane. Rows are oldest first, as dmesg prints them.
+// Table implements Pane. Rows are oldest first, as dmesg prints them, unless another order is chosen.
 func (p *Log) Table(f Frame) Table {
-	t := Table{Title: "log", Columns: []Column{
-		{ID: "time", Title: "TIME", Width: 15, Left: true},
-		{ID: "level", Title: "LEVEL", Width: 6, Left: true},
-		{ID: "facility", Title: "FACILITY", Width: 8, Left: true, Rank: 2},
-		{ID: "seconds", Title: "SECONDS", Unit: "s", Width: 12, Decimals: 6, Hidden: true},
-		{ID: "new", Title: "NEW", Width: 3, Left: true, Hidden: true},
-		{ID: "about", Title: "ABOUT", Width: 20, Left: true, Hidden: true},
-		{ID: "message", Title: "MESSAGE", Width: 20, Left: true},
-	}}
+	t := p.table(f)
 	l := newest(f, logOf)
 	if l == nil {
 		why, remedy := whyNot(f, collectors.LogID, "dmesg")
 		t.Notes = append(t.Notes, note("dmesg", why, remedy))
 		return t
 	}
-	rows := p.records(f)
-	if f.Span > 0 && len(rows) > logReport {
-		t.Notes = append(t.Notes, fmt.Sprintf("the last %d of %d lines that are kept", logReport, len(rows)))
-		rows = rows[len(rows)-logReport:]
-	}
-	for _, r := range rows {
-		fresh, at, seconds := "", Say(logTime(r, f.At)), Number(r.Since.Seconds())
-		if isNew(r, f) {
-			fresh = "new"
+	if n := len(t.Rows) - logReport; f.Span > 0 && n > 0 {
+		which := "first"
+		if p.list.follows() {
+			which, t.Rows = "last", t.Rows[n:]
 		}
-		if r.At.IsZero() {
-			at = Missing("the kernel's log has no times: boot with printk.time=1")
-		}
-		if r.Since < 0 {
-			seconds = Missing("the kernel's log has no times: boot with printk.time=1")
-		}
-		t.Rows = append(t.Rows, Row{ID: logRow(r), Cells: []Cell{
-			at, Say(levelName(r.Level)), Say(facilityName(r.Facility)), seconds, Say(fresh), Say(string(r.Trouble)), Name(collectors.Clean(r.Text)),
-		}})
+		t.Notes = append(t.Notes, fmt.Sprintf("the %s %d of %d lines that are kept", which, logReport, n+logReport))
+		t.Rows = t.Rows[:logReport]
 	}
 	t.Facts, t.Notes = append(t.Facts, logFacts(f, l)...), append(t.Notes, logNotes(l)...)
 	return t
+}
+
+// table is every line of the level that is shown, in the list's order.
+func (p *Log) table(f Frame) Table {
+	t := Table{Title: "log", Columns: logColumns()}
+	for _, r := range p.leveled(f) {
+		t.Rows = append(t.Rows, logRowOf(f, r))
+	}
+	p.list.arrange(f, &t)
+	return t
+}
+
+// Columns that the order and the colours go by.
+const (
+	logTime    = "time"
+	logLevelAt = 1
+)
+
+func logColumns() []Column {
+	return []Column{
+		{ID: logTime, Title: "TIME", Width: 15, Left: true},
+		{ID: "level", Title: "LEVEL", Width: 6, Left: true, Rank: 1},
+		{ID: "facility", Title: "FACILITY", Width: 8, Left: true, Rank: 3},
+		{ID: "seconds", Title: "SECONDS", Unit: "s", Width: 12, Decimals: 6, Hidden: true},
+		{ID: "new", Title: "NEW", Width: 3, Left: true, Rank: 2},
+		{ID: "about", Title: "ABOUT", Width: 20, Left: true, Hidden: true},
+		{ID: "message", Title: "MESSAGE", Width: 48, Left: true},
+	}
+}
+
+func logRowOf(f Frame, r *collectors.LogRecord) Row {
+	fresh, at, seconds := "", Ranked(logClock(r, f.At), -float64(r.Seq)), Number(r.Since.Seconds())
+	if isNew(r, f) {
+		fresh = "new"
+	}
+	if r.At.IsZero() {
+		at = Missing("the kernel's log has no times: boot with printk.time=1")
+	}
+	if r.Since < 0 {
+		seconds = Missing("the kernel's log has no times: boot with printk.time=1")
+	}
+	return Row{ID: logRow(r), Cells: []Cell{
+		at, Ranked(levelName(r.Level), -float64(r.Level)), Say(facilityName(r.Facility)), seconds, Say(fresh), Say(string(r.Trouble)), Name(collectors.Clean(r.Text)),
+	}}
 }
 
 func logFacts(f Frame, l *collectors.Log) []Fact {
@@ -234,131 +242,10 @@ func logNotes(l *collectors.Log) []string {
 	return out
 }
 
-// Describe implements Describer: what is not shown.
+// Describe implements Describer: why a cell is missing, else what is not shown.
 func (p *Log) Describe(f Frame) string {
 	if l := newest(f, logOf); l != nil {
-		return strings.Join(logNotes(l), "; ")
+		return cmp.Or(p.list.why(p.table(f)), strings.Join(logNotes(l), "; "))
 	}
 	return ""
-}
-
-// View implements Pane.
-func (p *Log) View(f Frame, c Canvas) string {
-	if c.Width <= 0 || c.Height <= 0 {
-		return ""
-	}
-	l := newest(f, logOf)
-	if l == nil {
-		lines := []string{widget.Title(c.Theme, c.Width, "log")}
-		return fit(append(lines, missingPart(f, c, collectors.LogID, "dmesg", "the kernel's log")...), c.Height)
-	}
-	rows := p.records(f)
-	lines := []string{p.title(f, c, l, len(rows)), p.heads(c)}
-	room := c.Height - len(lines)
-	at := p.at(rows)
-	first := max(len(rows)-room, 0)
-	if at >= 0 && at < first {
-		first = max(at-room/2, 0)
-	}
-	if len(rows) == 0 {
-		lines = append(lines, widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, p.nothing(l)).String())
-	}
-	for i := first; i < len(rows) && len(lines) < c.Height; i++ {
-		lines = append(lines, p.line(f, c, rows[i], i == at))
-	}
-	return fit(lines, c.Height)
-}
-
-func (p *Log) nothing(l *collectors.Log) string {
-	if p.level < 7 && len(l.Tail.Records) > 0 {
-		return fmt.Sprintf("none of the last %d lines is %s or worse; w shows all", len(l.Tail.Records), levelName(p.level))
-	}
-	return "the kernel's log is empty"
-}
-
-func (p *Log) title(f Frame, c Canvas, l *collectors.Log, n int) string {
-	parts := []string{"log", fmt.Sprintf("last hour: %d err, %d warn", l.Errors, l.Warnings)}
-	if l.Partial {
-		parts[1] = fmt.Sprintf("last hour: at least %d err, %d warn", l.Errors, l.Warnings)
-	}
-	fresh := 0
-	for _, r := range l.Tail.Records {
-		if isNew(r, f) {
-			fresh++
-		}
-	}
-	since := "start"
-	if f.Mark != nil && f.Mark.Snapshot != nil {
-		since = f.Mark.Taken.Format("15:04:05")
-	}
-	parts = append(parts, fmt.Sprintf("%d new since %s", fresh, since))
-	if p.level < 7 {
-		parts = append(parts, levelName(p.level)+" and worse: "+strconv.Itoa(n))
-	}
-	if l.LostTotal > 0 {
-		parts = append(parts, "L"+widget.Count(l.LostTotal))
-	}
-	if p.selected == "" {
-		parts = append(parts, "following")
-	}
-	return widget.Title(c.Theme, c.Width, parts...)
-}
-
-// Columns of the pane, by cell.
-const (
-	logLevelAt  = 18
-	logSmall    = 60 // below this width level and facility are left out: the message is all
-	logMessage  = 25
-	logFacility = 25
-)
-
-func (p *Log) heads(c Canvas) string {
-	l := widget.NewLine(c.Width).Skip(2)
-	l.Put(c.Theme.Dim, "TIME")
-	if c.Width < logSmall {
-		return l.To(12).Put(c.Theme.Dim, "MESSAGE").String()
-	}
-	l.To(logLevelAt).Put(c.Theme.Dim, "LEVEL")
-	if c.Width >= 100 {
-		l.To(logFacility).Put(c.Theme.Dim, "FACILITY").To(logFacility + 9)
-	}
-	return l.To(max(l.Width(), logMessage)).Put(c.Theme.Dim, "MESSAGE").String()
-}
-
-// line draws one record: what it is about before its words, where it is a known trouble.
-func (p *Log) line(f Frame, c Canvas, r *collectors.LogRecord, selected bool) string {
-	l := widget.NewLine(c.Width)
-	style := levelStyle(c.Theme, r.Level)
-	if selected {
-		style = c.Theme.Focus
-		l.Put(c.Theme.Accent, ">")
-	}
-	if l.To(1); isNew(r, f) {
-		l.Put(c.Theme.Accent, "*")
-	}
-	l.To(2)
-	if c.Width < logSmall { // the time alone; the date is on the record's page
-		at := logTime(r, f.At)
-		if i := strings.IndexByte(at, ' '); i > 0 {
-			at = at[:i]
-		}
-		l.Put(c.Theme.Dim, at).To(12)
-	} else {
-		l.Put(c.Theme.Dim, logTime(r, f.At)).To(logLevelAt).Put(style, levelName(r.Level))
-		if c.Width >= 100 {
-			l.To(logFacility).Put(c.Theme.Dim, widget.Clip(facilityName(r.Facility), 8)).To(logFacility + 9)
-		}
-		l.To(max(l.Width(), logMessage))
-	}
-	return l.Put(style, widget.ClipWords(clean(r.Text), l.Left())).String()
-}
-
-func levelStyle(t theme.Theme, level uint8) theme.Style {
-	switch {
-	case level <= collectors.LevelErr:
-		return t.Crit
-	case level == collectors.LevelWarn:
-		return t.Warn
-	}
-	return theme.Style{}
 }

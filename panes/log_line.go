@@ -47,15 +47,21 @@ func dmesgLine(f Frame) line {
 	if l.LostTotal > 0 {
 		line.parts = append(line.parts, part{"lost " + widget.Count(l.LostTotal), 2})
 	}
-	line.series = series(f, sparkSamples, logOf, func(l *collectors.Log) float64 {
-		n := uint64(0)
-		for _, c := range l.Levels[:collectors.LevelWarn+1] {
-			n += c
-		}
-		return float64(n)
-	})
+	line.drawn = "warn and err"
+	line.series = logWarnings(f, sparkSamples)
 	line.hi = max(most(line.series), 1)
 	return line
+}
+
+// logWarnings is how many lines of a warning or worse each of the last samples brought, at most n samples.
+func logWarnings(f Frame, n int) []float64 {
+	return series(f, n, logOf, func(l *collectors.Log) float64 {
+		sum := uint64(0)
+		for _, c := range l.Levels[:collectors.LevelWarn+1] {
+			sum += c
+		}
+		return float64(sum)
+	})
 }
 
 // newestWarning is the newest record of a warning or worse, or about a known trouble.

@@ -40,24 +40,9 @@ func (p *logPage) Keys() []keymap.Key {
 
 // Update implements Pane.
 func (p *logPage) Update(msg tea.Msg) tea.Cmd {
-	press, ok := msg.(Press)
-	if !ok {
-		return nil
+	if press, ok := msg.(Press); ok {
+		p.scroll = moveTo(press.ID, p.scroll, 1+len(p.record.Fields)+len(p.record.Text.Bytes())/20)
 	}
-	const page = 10
-	switch press.ID {
-	case keymap.Up:
-		p.scroll--
-	case keymap.Down:
-		p.scroll++
-	case keymap.PageUp:
-		p.scroll -= page
-	case keymap.PageDown:
-		p.scroll += page
-	case keymap.Top:
-		p.scroll = 0
-	}
-	p.scroll = max(0, min(p.scroll, len(p.record.Fields)+len(p.record.Text.Bytes())/20))
 	return nil
 }
 

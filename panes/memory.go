@@ -4,6 +4,7 @@ package panes
 
 import (
 	"math"
+	"strconv"
 	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -20,6 +21,9 @@ type memoryView uint8
 
 const (
 	showSlab memoryView = iota
+	showWaits
+	showKills
+	showPages
 	showWhere
 	showLimits
 	memoryViews
@@ -27,6 +31,12 @@ const (
 
 func (v memoryView) String() string {
 	switch v {
+	case showWaits:
+		return "waits"
+	case showKills:
+		return "kills"
+	case showPages:
+		return "page cache"
 	case showWhere:
 		return "where"
 	case showLimits:
@@ -36,43 +46,82 @@ func (v memoryView) String() string {
 	return "slab"
 }
 
-// Memory is the pane of the memory: free, reclaim, swap and sar -v above, slabtop below, or where
-// the memory is, or what is limited.
+// Memory is the pane of the memory: free, reclaim, swap and sar -v above, slabtop below, or who waits
+// for memory, who was killed, the page cache, where the memory is, or what is limited.
 type Memory struct {
 	view  memoryView
 	lists [memoryViews]list // one cursor and order each
+	draw  drawing           // of the waits
+	split waitsSplit
 }
 
-// NewMemory returns the pane: the largest caches first, the other two in their own order.
+// NewMemory returns the pane: the largest caches first, the others in their own order.
 func NewMemory() *Memory {
-	return &Memory{lists: [memoryViews]list{newList(colCacheSize), newList(""), newList("")}}
+	p := &Memory{}
+	p.lists[showSlab] = newList(colCacheSize)
+	return p
 }
 
 // Info implements Pane.
 func (p *Memory) Info() Info {
 	return Info{
 		ID: MemoryPane, Title: "Memory", Short: "Mem", Digit: "4", Help: "memory",
-		Command: "free -m; vmstat 1; slabtop; sar -v",
+		Command: "free -m; vmstat 1; slabtop; sar -v; drsnoop; oomkill; slabratetop; cachestat 1",
 	}
 }
 
-// Wants implements Pane: reading the caches costs, so they are read while somebody looks.
-func (p *Memory) Wants(Scope) []collectors.Want { return []collectors.Want{{ID: collectors.SlabID}} }
+// Wants implements Pane: reading the caches costs, and so does looking at who allocates and at the
+// page cache, so that it is done while somebody looks.
+func (p *Memory) Wants(s Scope) []collectors.Want {
+	wants := append([]collectors.Want{{ID: collectors.SlabID}}, s.wants(collectors.ReclaimID)...)
+	switch p.view {
+	case showSlab:
+		wants = append(append(wants, collectors.Want{ID: collectors.KmemID}), s.wants(collectors.KmemID)...)
+	case showPages:
+		wants = append(wants, collectors.Want{ID: collectors.CachestatID})
+	case showWaits, showKills, showWhere, showLimits, memoryViews:
+	}
+	return wants
+}
 
-const keyMemoryView = "memory.view"
+// IDs of the keys of this pane.
+const (
+	keyMemoryView  = "memory.view"
+	keyMemoryBack  = "memory.view-back"
+	keyMemoryDraw  = "memory.draw"
+	keyMemorySplit = "memory.split"
+)
 
 // Keys implements Pane.
 func (p *Memory) Keys() []keymap.Key {
-	open := keymap.New(keymap.Open, "Enter", "cache", "enter").In("open the page of the slab cache")
-	if p.view != showSlab {
+	open := keymap.New(keymap.Open, "Enter", "cache", "enter").In("open the page of the slab cache, or of the process")
+	switch p.view {
+	case showSlab:
+	case showWaits, showPages:
+		open = keymap.New(keymap.Open, "Enter", "process", "enter").In("open the page of the process, or of the cgroup")
+		if p.view == showWaits && p.split == waitsByCgroup {
+			open = keymap.New(keymap.Open, "Enter", "cgroup", "enter").In("open the page of the process, or of the cgroup")
+		}
+	case showKills:
+		open = keymap.New(keymap.Open, "Enter", "process", "enter").In("open the page of the process that was killed: what was seen of it")
+	case showWhere, showLimits, memoryViews:
 		open = open.Off("there is nothing below this line; v shows the slab caches")
 	}
-	next := (p.view + 1) % memoryViews
-	return append([]keymap.Key{
+	next, back := (p.view+1)%memoryViews, (p.view+memoryViews-1)%memoryViews
+	keys := []keymap.Key{
 		open,
-		keymap.New(keyMemoryView, "v", next.String(), "v").In("list slab caches, where the memory is, tables and limits"),
-		cgroupsKey(),
-	}, p.lists[p.view].keys()...)
+		keymap.New(keyMemoryView, "v", next.String(), "v").In("list slab caches, waits for memory, OOM kills, the page cache, where the memory is, tables and limits"),
+		keymap.New(keyMemoryBack, "V", back.String(), "V").In("the list before"),
+	}
+	if p.view == showWaits {
+		keys = append(keys,
+			keymap.New(keyMemorySplit, "i", ((p.split+1)%waitsSplits).String(), "i").In("waits by process, by cgroup, one by one"),
+			keymap.New(keyMemoryDraw, "d", ((p.draw+1)%drawings).String(), "d").In("draw waits as histogram, percentiles over time, heat map"),
+			resetKey(),
+		)
+		keys = append(keys, zoomKeys()...)
+	}
+	return append(append(keys, cgroupsKey()), p.lists[p.view].keys()...)
 }
 
 // Update implements Pane.
@@ -89,11 +138,20 @@ func (p *Memory) Update(msg tea.Msg) tea.Cmd {
 // choose shows the list that a row is in: a row's ID begins with its list unless it is a cache's.
 func (p *Memory) choose(row string) {
 	p.view = showSlab
+	for kind, v := range map[string]memoryView{
+		"part": showWhere, "limit": showLimits, "wait": showWaits, "waitcg": showWaits, "stall": showWaits, "kill": showKills, "pages": showPages,
+	} {
+		if hasKind(row, kind) {
+			p.view = v
+		}
+	}
 	switch {
-	case hasKind(row, "part"):
-		p.view = showWhere
-	case hasKind(row, "limit"):
-		p.view = showLimits
+	case hasKind(row, "wait"):
+		p.split = waitsByProcess
+	case hasKind(row, "waitcg"):
+		p.split = waitsByCgroup
+	case hasKind(row, "stall"):
+		p.split = waitsSingly
 	}
 	p.lists[p.view].choose(row)
 }
@@ -106,20 +164,61 @@ func (p *Memory) press(msg Press) tea.Cmd {
 		return openCgroups(memoryResource)
 	case keyMemoryView:
 		p.view = (p.view + 1) % memoryViews
+		return send(WantMsg{})
+	case keyMemoryBack:
+		p.view = (p.view + memoryViews - 1) % memoryViews
+		return send(WantMsg{})
+	case keyMemoryDraw:
+		p.draw = (p.draw + 1) % drawings
+	case keyMemorySplit:
+		p.split = (p.split + 1) % waitsSplits
+		p.lists[showWaits].restart("")
+	case keyReset:
+		return send(MarkMsg{})
 	case keymap.Open:
-		if r, ok := p.lists[showSlab].row(p.listed(msg.Frame, showSlab)); ok && p.view == showSlab {
-			return send(OpenMsg{newSlabPage(r.ID)})
-		}
+		return p.open(msg.Frame)
 	default:
 		p.lists[p.view].press(msg.ID, p.listed(msg.Frame, p.view))
 	}
 	return nil
 }
 
+// open pushes the page of the selected cache or process.
+func (p *Memory) open(f Frame) tea.Cmd {
+	r, ok := p.lists[p.view].row(p.listed(f, p.view))
+	if !ok {
+		return nil
+	}
+	switch p.view {
+	case showSlab:
+		return send(OpenMsg{newSlabPage(r.ID)})
+	case showWaits, showPages, showKills:
+		if id, ok := strings.CutPrefix(r.ID, "waitcg "); ok {
+			n, _ := strconv.ParseUint(id, 10, 64)
+			return openOwner(f, n)
+		}
+		if p.view == showWaits && p.split == waitsSingly {
+			return openPID(f, p.listed(f, p.view), r)
+		}
+		return openWho(f, r)
+	case showWhere, showLimits, memoryViews:
+	}
+	return nil
+}
+
+// tick is how exact a start is where only /proc is read, ns.
+const tick = 10_000_000
+
 // listed is the table of one of the lists, in its order.
 func (p *Memory) listed(f Frame, v memoryView) Table {
 	var t Table
 	switch v {
+	case showWaits:
+		t = waitsTable(f, p.split)
+	case showKills:
+		t = killsTable(f)
+	case showPages:
+		t = pagesTable(f)
 	case showWhere:
 		t = whereTable(f)
 	case showLimits:
@@ -127,18 +226,24 @@ func (p *Memory) listed(f Frame, v memoryView) Table {
 	case showSlab, memoryViews:
 		t = slabTable(f)
 	}
-	p.lists[v].order(&t)
+	p.lists[v].arrange(f, &t)
 	return t
 }
 
 // Describe implements Describer: why a cell of the selected row is missing.
 func (p *Memory) Describe(f Frame) string { return p.lists[p.view].why(p.listed(f, p.view)) }
 
-// Table implements Pane: the caches as rows, everything else as facts.
+// Table implements Pane: the caches as rows, who waits, who was killed and the page cache as further
+// tables, everything else as facts.
 func (p *Memory) Table(f Frame) Table {
 	t := p.listed(f, showSlab)
 	t.Title = "memory"
-	t.Facts = memoryFacts(f)
+	t.Facts = append(memoryFacts(f), waitsFacts(f)...)
+	t.Facts = append(t.Facts, pagesFacts(f)...)
+	t.Histograms = waitsHistograms(f, waitsOver(f))
+	cgroups := waitsTable(f, waitsByCgroup)
+	cgroups.Notes = nil // the same as by process
+	t.More = []Table{waitsTable(f, waitsByProcess), cgroups, killsTable(f), pagesTable(f)}
 	return t
 }
 
@@ -171,6 +276,7 @@ func memoryFacts(f Frame) []Fact {
 		add("available", "can be had without swapping", "MiB", 1, inMiB(info.Available()))
 		add("swap_total", "swap", "MiB", 1, known(collectors.MemSwapTotal))
 		add("swpd", "swap in use", "MiB", 1, inMiB(info.SwapUsed()))
+		add("swap_free", "swap free", "MiB", 1, known(collectors.MemSwapFree))
 		add("si", "read from swap", "KiB/s", 1, pagesRate(m, collectors.VMSwapIn))
 		add("so", "written to swap", "KiB/s", 1, pagesRate(m, collectors.VMSwapOut))
 		for _, x := range memoryRates() {

@@ -84,7 +84,7 @@ func addMemory(s *story, l load, snap *collectors.Snapshot) {
 	snap.Memory = m
 	snap.CPU.SwapIn, snap.CPU.SwapOut = m.VM.N[collectors.VMSwapIn], m.VM.N[collectors.VMSwapOut]
 	if s.kind != "denied" && i%3 == 0 {
-		snap.Slab = slabSample(s, i, at)
+		snap.Slab = slabSample(s, i)
 	}
 }
 
@@ -210,7 +210,7 @@ func memoryTables(kind string, a memoryAt, m *collectors.Memory) {
 }
 
 // slabSample is the caches each third second; under pressure the kernel takes names back.
-func slabSample(s *story, i int, a memoryAt) *collectors.Slab {
+func slabSample(s *story, i int) *collectors.Slab {
 	at := time.Duration(i) * time.Second
 	out := &collectors.Slab{Span: collectors.Span{From: at - 3*time.Second, To: at}}
 	if i == 0 {

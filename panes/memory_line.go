@@ -38,12 +38,58 @@ func freeLine(f Frame) line {
 		l.why = "psi: " + h.PSI.Err
 	}
 	l.parts = append(l.parts, part{psi, 1})
-	if n, ok := m.VM.Get(collectors.VMOOMKill); ok && n > 0 {
-		l.parts = append(l.parts, part{fmt.Sprintf("%d OOM kill%s", n, plural(int(n))), 0})
-	}
+	l.parts = append(l.parts, waitParts(f, m)...)
+	l.drawn, l.scale = "available", "0 to "+widget.Bytes(total)
 	l.series = availableSeries(f, sparkSamples)
 	l.hi = float64(total)
 	return l
+}
+
+// waitsLately is who waited over the frame's span, or just now. Nil without a sample.
+func waitsLately(f Frame) *memoryWaits {
+	if f.Span > 0 {
+		return waitsOver(f)
+	}
+	r := newest(f, reclaimOf)
+	if r == nil {
+		return nil
+	}
+	w := &memoryWaits{Span: r.Span, rows: r.Rows, fresh: r.Fresh, newest: r}
+	if r.Now != nil {
+		w.now = *r.Now
+	}
+	if r.Kills != nil {
+		w.kills = r.Kills.List
+	}
+	return w
+}
+
+// waitParts say who waited for memory or was killed for it in that time; nothing where nobody was.
+func waitParts(f Frame, m *collectors.Memory) []part {
+	var out []part
+	w := waitsLately(f)
+	killed := ""
+	if w != nil && w.fresh > 0 && len(w.kills) > 0 {
+		last := w.kills[len(w.kills)-1]
+		killed = fmt.Sprintf(": %s[%d]", widget.Clip(clean(last.Comm), 15), last.Victim.TGID)
+	}
+	switch n, ok := m.VM.Get(collectors.VMOOMKill); {
+	case ok && n > 0:
+		out = append(out, part{fmt.Sprintf("%d OOM kill%s%s", n, plural(int(n)), killed), 0})
+	case killed != "":
+		out = append(out, part{fmt.Sprintf("%d OOM kill%s%s", w.fresh, plural(w.fresh), killed), 0})
+	}
+	if w == nil || w.Seconds() <= 0 {
+		return out
+	}
+	if h := reclaimHist(&w.now); h.Count() > 0 {
+		text := fmt.Sprintf("reclaim %s/s", widget.Short(float64(h.Count())/w.Seconds()))
+		if len(w.rows) > 0 {
+			text += fmt.Sprintf(" %s[%d]", widget.Clip(clean(w.rows[0].Comm), 15), w.rows[0].TGID)
+		}
+		out = append(out, part{text, 1})
+	}
+	return out
 }
 
 // swapRate writes a rate in KiB a second.

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"slices"
+	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -29,14 +30,16 @@ func (p *slabPage) Info() Info {
 	return Info{ID: "slab", Title: "slab " + widget.Clip(p.name, 40), Short: "slab", Help: "memory"}
 }
 
-// Wants implements Pane.
-func (p *slabPage) Wants(Scope) []collectors.Want { return []collectors.Want{{ID: collectors.SlabID}} }
+// Wants implements Pane: who takes objects of this cache, and of no other.
+func (p *slabPage) Wants(Scope) []collectors.Want {
+	return []collectors.Want{{ID: collectors.SlabID}, {ID: collectors.KmemID, Target: collectors.Target{Kind: collectors.NamedTarget, Name: p.name}}}
+}
 
 // Keys implements Pane.
 func (p *slabPage) Keys() []keymap.Key {
 	return append([]keymap.Key{
 		keymap.New(keymap.Back, "Esc", "back", "esc", "backspace"),
-		keymap.New(keymap.Open, "Enter", "open", "enter").Off("there is nothing below one reading of a cache"),
+		keymap.New(keymap.Open, "Enter", "process", "enter").In("open the page of the process that allocates"),
 	}, p.list.keys()...)
 }
 
@@ -46,7 +49,11 @@ func (p *slabPage) Update(msg tea.Msg) tea.Cmd {
 	case Select:
 		p.list.choose(msg.Row)
 	case Press:
-		p.list.press(msg.ID, p.Table(msg.Frame))
+		t := p.Table(msg.Frame)
+		if r, ok := p.list.row(t); ok && msg.ID == keymap.Open {
+			return openWho(msg.Frame, r)
+		}
+		p.list.press(msg.ID, t)
 	}
 	return nil
 }
@@ -60,9 +67,27 @@ func (p *slabPage) find(s *collectors.Slab) *collectors.SlabCache {
 	return &s.Caches[i]
 }
 
-// Table implements Pane: a row a reading, the newest first.
+// Table implements Pane: who allocates, and more from where, and the readings.
 func (p *slabPage) Table(f Frame) Table {
-	t := Table{Title: "slab " + p.name, Columns: []Column{
+	read, first := p.readings(f)
+	t := allocTable(f, p.name)
+	t.Title = "slab " + p.name
+	p.list.arrange(f, &t)
+	if first != nil {
+		t.Facts = []Fact{
+			{ID: "OBJ SIZE", Title: "size of an object", Unit: "bytes", Cell: Number(float64(first.ObjSize))},
+			{ID: "OBJ/SLAB", Title: "objects a slab", Cell: Number(float64(first.PerSlab))},
+			{ID: "pages", Title: "pages a slab", Cell: Number(float64(first.Pages))},
+		}
+		t.Facts = append(t.Facts, p.allocFacts(f)...)
+	}
+	t.More = []Table{siteTable(f, p.name), read}
+	return t
+}
+
+// readings has a row a reading, the newest first, and the newest one.
+func (p *slabPage) readings(f Frame) (t Table, first *collectors.SlabCache) {
+	t = Table{Title: "readings", Columns: []Column{
 		{ID: "ago", Title: "ago", Unit: "s", Width: 5},
 		{ID: "OBJS", Title: "OBJS", Width: 10},
 		{ID: "ACTIVE", Title: "ACTIVE", Width: 10},
@@ -71,7 +96,6 @@ func (p *slabPage) Table(f Frame) Table {
 		{ID: colCacheSize, Title: colCacheSize, Unit: "KiB", Width: 11},
 		{ID: colGrowth, Title: colGrowth, Unit: "KiB/s", Width: 10, Decimals: 1},
 	}}
-	var first *collectors.SlabCache
 	for _, m := range slices.Backward(f.Past) {
 		if m.Snapshot == nil || m.Slab == nil {
 			continue
@@ -99,18 +123,21 @@ func (p *slabPage) Table(f Frame) Table {
 		} else {
 			t.Notes = append(t.Notes, p.name+" holds no object in any reading that is kept")
 		}
-		return t
 	}
-	t.Facts = []Fact{
-		{ID: "OBJ SIZE", Title: "size of an object", Unit: "bytes", Cell: Number(float64(first.ObjSize))},
-		{ID: "OBJ/SLAB", Title: "objects a slab", Cell: Number(float64(first.PerSlab))},
-		{ID: "pages", Title: "pages a slab", Cell: Number(float64(first.Pages))},
-	}
-	p.list.order(&t)
-	return t
+	return t, first
 }
 
-// View implements Pane: size and objects over time, then the readings.
+// allocFacts are the rates of the cache.
+func (p *slabPage) allocFacts(f Frame) []Fact {
+	k := cacheOver(f, p.name)
+	allocs, frees, _ := slabRates(f, k, collectors.RawString(p.name))
+	return []Fact{
+		{ID: "allocs/s", Title: "objects taken from it", Unit: "/s", Decimals: 1, Cell: allocs},
+		{ID: "frees/s", Title: "objects given back to it", Unit: "/s", Decimals: 1, Cell: frees},
+	}
+}
+
+// View implements Pane: size and objects over time, who allocates and from where, then the readings.
 func (p *slabPage) View(f Frame, c Canvas) string {
 	if c.Width <= 0 || c.Height <= 0 {
 		return ""
@@ -118,20 +145,54 @@ func (p *slabPage) View(f Frame, c Canvas) string {
 	t := p.Table(f)
 	title := []string{t.Title}
 	for _, x := range t.Facts {
-		title = append(title, fmt.Sprintf("%s %s", x.ID, x.Cell.Format(0)))
+		if x.Unit != "/s" {
+			title = append(title, fmt.Sprintf("%s %s", x.ID, x.Cell.Format(0)))
+		}
 	}
 	lines := []string{widget.Title(c.Theme, c.Width, title...)}
-	for _, n := range t.Notes {
+	read := t.More[1]
+	for _, n := range read.Notes {
 		lines = append(lines, widget.NewLine(c.Width).Skip(1).Plain(n).String())
 	}
-	if len(t.Rows) == 0 {
+	if len(read.Rows) == 0 && len(t.Rows) == 0 {
 		return fit(lines, c.Height)
 	}
-	if height := c.Height / 3; height >= 4 {
+	if height := c.Height / 4; height >= 4 {
 		lines = append(lines, p.graphs(f, c, height)...)
 	}
-	lines = append(lines, p.list.draw(c, t, c.Height-len(lines), listOptions{})...)
+	if height := c.Height / 3; height >= 4 {
+		lines = append(lines, p.allocations(c, t, height)...)
+	}
+	lines = append(lines, onlooker(c, read, c.Height-len(lines))...)
 	return fit(lines, c.Height)
+}
+
+// allocations shows who allocates at the left and from where at the right.
+func (p *slabPage) allocations(c Canvas, t Table, height int) []string {
+	const gap = 2
+	left, right := c, c
+	left.Width = max(min(c.Width*2/5, 60), min(36, c.Width/2))
+	right.Width = c.Width - left.Width - gap
+	part := func(c Canvas, title string, t Table, draw func() []string) []string {
+		lines := []string{widget.Title(c.Theme, c.Width, title)}
+		if len(t.Rows) == 0 {
+			lines = append(lines, nothing(c, t, "")...)
+			return lines[:min(len(lines), height)]
+		}
+		return append(lines, draw()...)
+	}
+	var rates []string
+	for _, x := range t.Facts {
+		if x.Unit == "/s" && x.Cell.Known() {
+			rates = append(rates, headText(x))
+		}
+	}
+	sites := t.More[0]
+	who := part(left, strings.Join(append([]string{"who allocates"}, rates...), " "), t, func() []string {
+		return p.list.draw(left, t, height-1, listOptions{})
+	})
+	from := part(right, sites.Title, sites, func() []string { return onlooker(right, sites, height-1) })
+	return pad(widget.Join(who, left.Width, from, gap), height)
 }
 
 // graphs draws the size and the objects in use, a column a reading.

@@ -28,15 +28,21 @@ func slabTable(f Frame) Table {
 		{ID: "SLABS", Title: "SLABS", Width: 7, Rank: 3},
 		{ID: "OBJ/SLAB", Title: "OBJ/SLAB", Width: 8, Rank: 5},
 		{ID: colCacheSize, Title: "CACHE SIZE", Unit: "KiB", Width: 10},
-		{ID: colGrowth, Title: colGrowth, Unit: "KiB/s", Width: 9, Decimals: 1},
+		{ID: colGrowth, Title: colGrowth, Unit: "KiB/s", Width: 8, Decimals: 1},
+		{ID: "allocs/s", Title: "allocs/s", Unit: "/s", Width: 8, Decimals: 1},
+		{ID: "frees/s", Title: "frees/s", Unit: "/s", Width: 8, Decimals: 1, Rank: 3},
+		{ID: "BY", Title: "MOST BY", Width: 16, Left: true},
 		{ID: "NAME", Title: "NAME", Width: 14, Left: true},
 	}}
-	s := slabOver(f)
+	s := slabOver(f.rowed())
 	if s == nil {
 		why, remedy := whyNot(f, collectors.SlabID, "slabtop")
 		t.Notes = append(t.Notes, note("slabtop", why, remedy))
 		return t
 	}
+	rowsNote(f, &t)
+	k := kmemOver(f)
+	missedNote(f, &t, collectors.KmemID, "slabratetop")
 	t.Rows = make([]Row, 0, len(s.Caches))
 	for _, c := range s.Caches {
 		use := Missing("it has no object")
@@ -44,9 +50,10 @@ func slabTable(f Frame) Table {
 			use = Number(100 * float64(c.Active) / float64(c.Objects))
 		}
 		name := collectors.Clean(c.Name)
+		allocs, frees, who := slabRates(f, k, c.Name)
 		t.Rows = append(t.Rows, Row{ID: name.String(), Cells: []Cell{
 			Number(float64(c.Objects)), Number(float64(c.Active)), use, Number(float64(c.ObjSize)), Number(float64(c.Slabs)),
-			Number(float64(c.PerSlab)), Number(float64(c.Bytes) / 1024), slabGrowth(c.Grown, s.Span), Name(name),
+			Number(float64(c.PerSlab)), Number(float64(c.Bytes) / 1024), slabGrowth(c.Grown, s.Span), allocs, frees, who, Name(name),
 		}})
 	}
 	if s.Caches == nil && s.Total.Caches > 0 {

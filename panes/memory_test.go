@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/charmbracelet/x/exp/golden"
+	"github.com/google/go-cmp/cmp"
 
 	"bpf60/collectors"
 	"bpf60/triage"
@@ -20,7 +21,9 @@ import (
 func TestMemoryPressure(t *testing.T) {
 	f := pressureStory().frame()
 	for state, keys := range map[string][]string{
-		"overview": {"1", "row free"}, "slab": {"4"}, "where": {"4", "v"}, "limits": {"4", "v", "v"}, "cache": {"4", "row dentry", "enter"},
+		"overview": {"1", "row free"}, "slab": {"4"}, "where": {"4", "V", "V"}, "limits": {"4", "V"}, "cache": {"4", "row dentry", "enter"},
+		"waits": {"4", "v"}, "waits_by_cgroup": {"4", "v", "i", "d"}, "single_waits": {"4", "v", "i", "i", "d", "d"}, "kills": {"4", "v", "v"},
+		"page_cache": {"4", "v", "v", "v"},
 	} {
 		for _, size := range sizes {
 			t.Run(fmt.Sprintf("%s/%dx%d", state, size[0], size[1]), func(t *testing.T) {
@@ -190,6 +193,7 @@ func TestMemoryRows(t *testing.T) {
 	f := pressureStory().frame()
 	for row, want := range map[string]string{
 		"kmalloc-512": "kmalloc-512", "part unaccounted": "no counter", "limit files": "file-nr of",
+		"wait 812 812000000000": "java", "waitcg 5210": "#5210", "kill 7739 77000000000": "worker", "pages 641 641000000000": "sshd",
 	} {
 		r := resize(root(f), 80, 24)
 		run(r, send(GoMsg{MemoryPane, row}))
@@ -204,17 +208,167 @@ func TestFreeLine(t *testing.T) {
 	if got, want := text(idleStory().frame()), "available 13.0G of 31.0G  swap 0  psi m0"; got != want {
 		t.Errorf("idle: %q, want %q", got, want)
 	}
-	const want = "available 895M of 31.0G  swap 3.0G  si 4464 so 13.4k  psi m31  1 OOM kill"
+	const want = "available 895M of 31.0G  swap 3.0G  si 4464 so 13.4k  1 OOM kill: worker[7779]"
 	if got := text(pressureStory().frame()); got != want {
 		t.Errorf("pressure: %q, want %q", got, want)
 	}
 	if got, want := freeLine(pressureStory().frame()).summary(51), "available 895M of 31.0G  si 4464 so 13.4k"; !strings.HasPrefix(got, want) {
 		t.Errorf("pressure, narrow: %q, want %q first", got, want)
 	}
+	wide := text(pressureStory().frame())
+	if got := freeLine(pressureStory().frame()).summary(120); !strings.HasPrefix(got, wide[:50]) || !strings.HasSuffix(got, "1 OOM kill: worker[7779]  reclaim 167/s java[812]") {
+		t.Errorf("pressure, wide: %q, want who was killed and who waits", got)
+	}
 	if l := freeLine(Frame{}); l.why == "" || !math.IsNaN(l.value) {
 		t.Errorf("before the first sample: %+v, want a reason", l)
 	}
 	if l := freeLine(lossyFrame()); !strings.Contains(l.why, "PSI is off") {
 		t.Errorf("without PSI: why = %q", l.why)
+	}
+}
+
+// The line of a run names what happened in all of it.
+func TestFreeLineOfRun(t *testing.T) {
+	var f Frame
+	var kills *collectors.OOMKills
+	for i := range 10 {
+		at := time.Duration(i+1) * time.Second
+		span := collectors.Span{From: at - time.Second, To: at}
+		r := &collectors.Reclaim{Span: span, Reclaims: true, OOM: true}
+		switch i {
+		case 2:
+			r.Now = &collectors.ReclaimCounts{Direct: spread(map[int]uint64{9: 50})}
+			r.Rows = []collectors.MemoryWaiter{{Process: collectors.Process{TGID: 7, Start: 1}, Comm: collectors.RawString("java"), Count: [collectors.StallKinds]uint64{50}}}
+		case 4:
+			kills = &collectors.OOMKills{List: []collectors.OOMKill{{At: at, Victim: collectors.Process{TGID: 9}, Comm: collectors.RawString("worker")}}}
+			r.Fresh = 1
+		}
+		r.Kills = kills
+		f.Past = append(f.Past, triage.Moment{Snapshot: &collectors.Snapshot{At: at, Reclaim: r, Memory: &collectors.Memory{Span: span}}})
+	}
+	f.Now = f.Past[9]
+	for span, want := range map[time.Duration][]part{
+		0:                nil,
+		3 * time.Second:  nil,
+		10 * time.Second: {{"1 OOM kill: worker[9]", 0}, {"reclaim 5.0/s java[7]", 1}},
+	} {
+		f.Span = span
+		if diff := cmp.Diff(want, waitParts(f, memoryOver(f)), cmp.AllowUnexported(part{})); diff != "" {
+			t.Errorf("over %v (-want +got):\n%s", span, diff)
+		}
+	}
+}
+
+// TestMemoryWants holds that what costs is asked for only by the view that shows it.
+func TestMemoryWants(t *testing.T) {
+	p := NewMemory()
+	want := map[memoryView][]collectors.ID{
+		showSlab: {collectors.SlabID, collectors.KmemID}, showPages: {collectors.SlabID, collectors.CachestatID},
+	}
+	for v := range memoryViews {
+		var got []collectors.ID
+		for _, w := range p.Wants(Scope{}) {
+			got = append(got, w.ID)
+		}
+		ids := want[v]
+		if ids == nil {
+			ids = []collectors.ID{collectors.SlabID}
+		}
+		if !slices.Equal(got, ids) {
+			t.Errorf("%v wants %v, want %v", v, got, ids)
+		}
+		p.Update(Press{ID: keyMemoryView})
+	}
+	if p.view != showSlab {
+		t.Errorf("after all views comes %v, want slab", p.view)
+	}
+}
+
+// TestWaitsOver sums the last minute on the screen and the span in a report.
+func TestWaitsOver(t *testing.T) {
+	var f Frame
+	var total collectors.ReclaimCounts
+	p := collectors.Process{TGID: 7, Start: 1}
+	for i := range 101 {
+		s := &collectors.Snapshot{At: time.Duration(i) * time.Second}
+		r := &collectors.Reclaim{Span: collectors.Span{From: s.At - time.Second, To: s.At}, Reclaims: true, Compacts: true, OOM: true}
+		if i%10 == 0 && i > 0 {
+			now := collectors.ReclaimCounts{Direct: spread(map[int]uint64{9: 2}), Memcg: spread(map[int]uint64{3: 1})}
+			total.Plus(&now)
+			r.Now = &now
+			r.Rows = []collectors.MemoryWaiter{{Process: p, Count: [collectors.StallKinds]uint64{2, 1, 0}, For: [collectors.StallKinds]time.Duration{2e6, 1e4, 0}}}
+			r.Others.Count[collectors.CompactStall] = 1
+			r.Unlisted = 3
+		}
+		sum := total
+		r.Total = &sum
+		s.Reclaim = r
+		f.Past = append(f.Past, triage.Moment{Snapshot: s})
+	}
+	f.Now = f.Past[100]
+	for name, tt := range map[string]struct {
+		span time.Duration
+		want uint64
+	}{"the screen": {0, 6}, "a report": {100 * time.Second, 10}, "half a minute": {30 * time.Second, 3}} {
+		f.Span = tt.span
+		w := waitsOver(f)
+		if w.now.Direct.Count() != 2*tt.want || w.now.Memcg.Count() != tt.want || len(w.rows) != 1 || w.rows[0].Stalls() != 3*tt.want ||
+			w.others.Count[collectors.CompactStall] != tt.want || w.unlisted != 3*tt.want || w.total.Direct.Count() != 20 {
+			t.Errorf("%s: %d waits, rows %+v, %d unlisted, want %d times 3", name, w.now.Stalls(), w.rows, w.unlisted, tt.want)
+		}
+	}
+	f.Span = 0
+	if h := waitsHistograms(f, waitsOver(f))[0]; h.Now.Count() != 18 || h.Start.Count() != 30 {
+		t.Errorf("the histogram has %d now and %d since start, want 18 and 30", h.Now.Count(), h.Start.Count())
+	}
+	f.Mark = &f.Past[50]
+	if h := waitsHistograms(f, waitsOver(f))[0]; h.Start.Count() != 15 {
+		t.Errorf("since the mark %d, want 15", h.Start.Count())
+	}
+}
+
+// TestKmemOver sums caches, processes and stacks over a report, and writes to no sample.
+func TestKmemOver(t *testing.T) {
+	stack := &collectors.AllocStack{Frames: []string{"__d_alloc"}}
+	sample := func(i int) *collectors.Kmem {
+		return &collectors.Kmem{
+			Span: collectors.Span{From: time.Duration(i-1) * time.Second, To: time.Duration(i) * time.Second}, Allocs: 10, KnowsFrees: true,
+			Caches: []collectors.KmemCache{{
+				Name: collectors.RawString("dentry"), Size: 192, Allocs: 10, Frees: 4, Others: 1, Samples: 2,
+				Who:  []collectors.KmemOwner{{Process: collectors.Process{TGID: int32(i % 2)}, Allocs: 9}},
+				From: []collectors.KmemSite{{AllocStack: stack, Samples: 2}},
+			}},
+		}
+	}
+	var f Frame
+	for i := range 6 {
+		s := &collectors.Snapshot{At: time.Duration(i) * time.Second}
+		if i > 0 {
+			s.Kmem = sample(i)
+		}
+		f.Past = append(f.Past, triage.Moment{Snapshot: s})
+	}
+	f.Now, f.Span = f.Past[5], 5*time.Second
+	k := kmemOver(f)
+	c := k.Caches[0]
+	if k.Allocs != 50 || k.Seconds() != 5 || len(k.Caches) != 1 || c.Allocs != 50 || c.Frees != 20 || c.Others != 5 || c.Samples != 10 ||
+		len(c.Who) != 2 || c.Who[0].Allocs != 27 || len(c.From) != 1 || c.From[0].Samples != 10 {
+		t.Errorf("the sum is %+v", k)
+	}
+	if got := f.Past[1].Kmem.Caches[0]; got.Allocs != 10 || got.Who[0].Allocs != 9 || got.From[0].Samples != 2 {
+		t.Errorf("summing wrote to a sample: %+v", got)
+	}
+	allocs, frees, who := slabRates(f, k, collectors.RawString("dentry"))
+	if a, _ := allocs.Num(); a != 10 {
+		t.Errorf("%v allocations a second, want 10", a)
+	}
+	if n, _ := frees.Num(); n != 4 || who.text.String() != "?[1] 54%" {
+		t.Errorf("%v frees a second, most by %q, want 4 and ?[1] 54%%", n, who.text.String())
+	}
+	for name, why := range map[string]string{"kmalloc-64": "kmalloc", "other": ""} {
+		allocs, _, who := slabRates(f, k, collectors.RawString(name))
+		if allocs.Known() != (why == "") || !strings.Contains(allocs.Why, why) || who.Known() {
+			t.Errorf("%s: %+v by %+v", name, allocs, who)
+		}
 	}
 }

@@ -18,19 +18,20 @@ func (p *Memory) View(f Frame, c Canvas) string {
 		return ""
 	}
 	lines := []string{widget.Title(c.Theme, c.Width, memoryTitle(f)...)}
+	wide := c.Width >= wideWidth && c.Height >= wideHeight
 	switch {
 	case newest(f, memoryOf) == nil:
 		lines = append(lines, missingPart(f, c, collectors.MemoryID, "meminfo", "memory")...)
-	case c.Height < smallHeight:
+	case c.Height < smallHeight, !wide && p.drawn():
 		lines = append(lines, smallMemory(f, c)...)
 	default:
 		lines = append(lines, memoryLines(f, c)...)
 	}
-	if c.Width >= wideWidth && c.Height >= wideHeight {
+	if wide {
 		lines = append(lines, memoryGraphs(f, c, min((c.Height-len(lines))/5, 9))...)
 		return fit(append(lines, p.panels(f, c, c.Height-len(lines))...), c.Height)
 	}
-	return fit(append(lines, p.listLines(f, c, p.view, p.listed(f, p.view), c.Height-len(lines), true)...), c.Height)
+	return fit(append(lines, p.body(f, c, c.Height-len(lines))...), c.Height)
 }
 
 // memoryTitle heads the pane with what matters most: who waits, and who was killed.
@@ -327,64 +328,6 @@ func memoryGraphs(f Frame, c Canvas, height int) []string {
 		out = widget.Join(out, (i+1)*width+i*gap, b, gap)
 	}
 	return out
-}
-
-// panels puts the list with the cursor at the left, the other two at the right.
-func (p *Memory) panels(f Frame, c Canvas, height int) []string {
-	left, right := c, c
-	left.Width = (c.Width - 2) / 2
-	right.Width = c.Width - left.Width - 2
-	var side []memoryView
-	var tables []Table
-	var need []int
-	for v := range memoryViews {
-		if v != p.view {
-			t := p.listed(f, v)
-			side, tables, need = append(side, v), append(tables, t), append(need, len(t.Rows)+len(t.Notes)+2)
-		}
-	}
-	if need[0]+need[1] > height {
-		need[0] = max(height-need[1], height/2)
-		need[1] = height - need[0]
-	}
-	var others []string
-	for i, v := range side {
-		others = append(others, p.listLines(f, right, v, tables[i], need[i], false)...)
-	}
-	return widget.Join(p.listLines(f, left, p.view, p.listed(f, p.view), height, true), left.Width, others, 2)
-}
-
-// listLines draws one list below its title. Only one has the cursor.
-func (p *Memory) listLines(f Frame, c Canvas, v memoryView, t Table, height int, cursor bool) []string {
-	if height < 2 {
-		return nil
-	}
-	title := []string{t.Title}
-	if v == showSlab {
-		title = append(title, slabTitle(f)...)
-	}
-	if cursor && c.Height >= smallHeight {
-		title = append(title, "v "+((p.view+1)%memoryViews).String())
-	}
-	lines := []string{widget.Title(c.Theme, c.Width, title...)}
-	if v == showSlab && len(t.Rows) == 0 {
-		lines = append(lines, missingPart(f, c, collectors.SlabID, "slabtop", "slabtop")...)
-		if rest := height - len(lines); cursor && c.Width < wideWidth && rest >= 5 && newest(f, memoryOf) != nil {
-			lines = append(lines, p.listLines(f, c, showWhere, p.listed(f, showWhere), rest, false)...)
-		}
-		return lines[:min(len(lines), height)]
-	}
-	notes := t.Notes[:min(len(t.Notes), max(height-6, 0))]
-	room := height - 1 - len(notes)
-	if cursor {
-		lines = append(lines, p.lists[v].draw(c, t, room, listOptions{})...)
-	} else {
-		lines = append(lines, onlooker(c, t, room)...)
-	}
-	for _, n := range notes {
-		lines = append(lines, widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, n).String())
-	}
-	return lines
 }
 
 // onlooker draws a table that has no cursor.

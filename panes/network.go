@@ -3,17 +3,15 @@
 package panes
 
 import (
-	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strconv"
+	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
 
 	"bpf60/collectors"
 	"bpf60/keymap"
-	"bpf60/panes/widget"
 )
 
 // NetworkPane is the id of the network pane.
@@ -27,6 +25,7 @@ const (
 	netErrors
 	netSoft
 	netSpaces
+	netDrops
 	netDraws
 )
 
@@ -38,6 +37,8 @@ func (d netDraw) String() string {
 		return "softnet"
 	case netSpaces:
 		return "namespaces"
+	case netDrops:
+		return "drops"
 	case netDev, netDraws:
 	}
 	return "interfaces"
@@ -77,13 +78,17 @@ func (p *Network) Keys() []keymap.Key {
 		open = keymap.New(keymap.Open, "Enter", "namespace", "enter").In("open the page of the namespace")
 		idle = idle.Off("this is the table of namespaces")
 	case netSoft:
-		open = open.Off("there is nothing below a CPU's softnet counters")
+		open = keymap.New(keymap.Open, "Enter", "cpu", "enter").In("open the page of the CPU")
 		idle = idle.Off("this is the table of CPUs")
+	case netDrops:
+		open = keymap.New(keymap.Open, "Enter", "reason", "enter").In("open the page of the reason: where in the kernel, whose socket, which packets")
+		idle = idle.Off("this is the table of dropped packets")
 	case netDev, netErrors, netDraws:
 	}
 	return append([]keymap.Key{
 		open,
-		keymap.New(keyNetDraw, "v", ((p.draw + 1) % netDraws).String(), "v").In("show interfaces, their errors, softnet by CPU, namespaces"),
+		keymap.New(keyNetDraw, "v", ((p.draw + 1) % netDraws).String(), "v").In("show interfaces, their errors, softnet by CPU, namespaces, dropped packets by reason"),
+		dnsKey(),
 		idle,
 	}, p.lists[p.draw].keys()...)
 }
@@ -92,6 +97,12 @@ func (p *Network) Keys() []keymap.Key {
 func (p *Network) Update(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case Select:
+		reason, ok := strings.CutPrefix(msg.Row, "drops/")
+		if ok || msg.Row == "drops" {
+			p.draw = netDrops
+			p.lists[netDrops].choose(reason)
+			return nil
+		}
 		p.draw = netDev
 		p.lists[netDev].choose(msg.Row)
 	case Press:
@@ -104,8 +115,13 @@ func (p *Network) press(msg Press) tea.Cmd {
 	switch msg.ID {
 	case keyNetDraw:
 		p.draw = (p.draw + 1) % netDraws
+		if p.draw == netErrors { // a view of the same rows
+			p.lists[netErrors].choose(p.lists[netDev].selected)
+		}
 	case keyNetIdle:
 		p.idle = !p.idle
+	case keyDNS:
+		return openDNS()
 	case keymap.Open:
 		return p.open(msg.Frame)
 	default:
@@ -114,18 +130,23 @@ func (p *Network) press(msg Press) tea.Cmd {
 	return nil
 }
 
-// list is the cursor of the table that is shown. Errors are a view of the same rows.
-func (p *Network) list() *list {
-	if p.draw == netErrors {
-		p.lists[netErrors].selected = p.lists[netDev].selected
-	}
-	return &p.lists[p.draw]
-}
+// list is the cursor of the table that is shown.
+func (p *Network) list() *list { return &p.lists[p.draw] }
 
 // open leads to the page of the selected row.
 func (p *Network) open(f Frame) tea.Cmd {
 	v := netOver(f)
 	r, ok := p.lists[p.draw].row(p.shown(f, v))
+	if ok && p.draw == netSoft {
+		cpu, err := strconv.Atoi(r.ID)
+		if err != nil {
+			return send(SayMsg{"this row is about all CPUs"})
+		}
+		return send(OpenMsg{newCPUPage(cpu)})
+	}
+	if ok && p.draw == netDrops {
+		return send(OpenMsg{newDropPage(r.ID)})
+	}
 	if !ok || v == nil {
 		return nil
 	}
@@ -159,9 +180,11 @@ func spaceRow(s *netSpace) string { return strconv.FormatUint(s.ID, 10) }
 func (p *Network) Table(f Frame) Table {
 	v := netOver(f)
 	t := p.interfaces(f, v, false)
-	p.lists[netDev].order(&t)
+	p.lists[netDev].arrange(f, &t)
 	namesFirst(&t)
 	t.Facts = netFacts(v)
+	dropped := dropsOver(f)
+	t.More = []Table{dropTable(f, dropped), dropSockets(f, dropped)}
 	if v == nil {
 		why, remedy := whyNot(f, collectors.NetworkID, "sar DEV")
 		t.Notes = append(t.Notes, note("sar DEV", why, remedy))
@@ -201,13 +224,15 @@ func (p *Network) shown(f Frame, v *netView) Table {
 	var t Table
 	switch p.draw {
 	case netSoft:
-		t = softnetTable(v)
+		t = softnetTable(f, v)
 	case netSpaces:
 		t = spacesTable(v)
+	case netDrops:
+		t = dropTable(f, dropsOver(f))
 	case netDev, netErrors, netDraws:
 		t = p.interfaces(f, v, p.draw == netErrors)
 	}
-	p.list().order(&t)
+	p.list().arrange(f, &t)
 	return t
 }
 
@@ -231,200 +256,4 @@ func hiddenIdle(v *netView) int {
 		}
 	}
 	return n
-}
-
-// netColumn is one column of the tables of interfaces.
-type netColumn struct {
-	Column
-	errors bool // of EDEV
-	quiet  bool // not drawn while it is zero in every row
-	value  func(*collectors.IfaceCounts) uint64
-	scale  float64 // of value: 1/1024 for kB
-}
-
-// netColumns are sar's, in its order. rxdrop holds what the device had no room for (rxmiss), as in
-// /proc/net/dev; missed and qdrop are ours.
-func netColumns() []netColumn {
-	type C = collectors.IfaceCounts
-	col := func(id string, width, rank int, quiet, errors bool, scale float64, value func(*C) uint64) netColumn {
-		return netColumn{Column{ID: id, Title: id, Unit: id[len(id)-min(len(id), 4):], Width: width, Decimals: 1, Rank: rank}, errors, quiet, value, scale}
-	}
-	const kb = 1.0 / 1024
-	cols := []netColumn{
-		col("rxpck/s", 8, 3, false, false, 1, func(c *C) uint64 { return c.RxPackets }),
-		col("txpck/s", 8, 3, false, false, 1, func(c *C) uint64 { return c.TxPackets }),
-		col("rxkB/s", 8, 0, false, false, kb, rxBytes),
-		col("txkB/s", 8, 0, false, false, kb, txBytes),
-		col("rxcmp/s", 7, 8, true, false, 1, func(c *C) uint64 { return c.RxCompressed }),
-		col("txcmp/s", 7, 8, true, false, 1, func(c *C) uint64 { return c.TxCompressed }),
-		col("rxmcst/s", 8, 7, true, false, 1, func(c *C) uint64 { return c.Multicast }),
-		col("rxerr/s", 7, 1, false, true, 1, func(c *C) uint64 { return c.RxErrors }),
-		col("txerr/s", 7, 2, false, true, 1, func(c *C) uint64 { return c.TxErrors }),
-		col("coll/s", 6, 7, false, true, 1, func(c *C) uint64 { return c.Collisions }),
-		col("rxdrop/s", 8, 0, false, true, 1, func(c *C) uint64 { return c.RxDropped }),
-		col("txdrop/s", 8, 0, false, true, 1, func(c *C) uint64 { return c.TxDropped }),
-		col("txcarr/s", 8, 6, false, true, 1, func(c *C) uint64 { return c.TxCarrier }),
-		col("rxfram/s", 8, 5, false, true, 1, func(c *C) uint64 { return c.RxFrame }),
-		col("rxfifo/s", 8, 3, false, true, 1, func(c *C) uint64 { return c.RxFIFO }),
-		col("txfifo/s", 8, 4, false, true, 1, func(c *C) uint64 { return c.TxFIFO }),
-	}
-	for i := range cols {
-		cols[i].Unit = "/s"
-		if cols[i].scale != 1 {
-			cols[i].Unit = "KiB/s"
-		}
-	}
-	return cols
-}
-
-// interfaces is the table of sar -n DEV, or that of EDEV. Columns of the other one are hidden, not
-// left out: reports have both.
-func (p *Network) interfaces(f Frame, v *netView, errors bool) Table {
-	t := Table{Title: "network", Columns: []Column{{ID: "IFACE", Title: "IFACE", Width: 6, Left: true}}}
-	cols := netColumns()
-	var rows []*netIface
-	if v != nil {
-		for _, s := range v.spaces {
-			for _, x := range s.ifaces {
-				if p.idle || inSight(x) {
-					rows = append(rows, x)
-				}
-			}
-		}
-	}
-	sortIfaces(rows)
-	names, spaces, trouble := 6, 0, [2]bool{}
-	for _, x := range rows {
-		names = max(names, min(widget.Width(clean(x.link.Name)), 15))
-		if !x.space.Own {
-			spaces = max(spaces, len("NETNS"), min(widget.Width(clean(x.space.Name)), 12))
-		}
-		trouble[0] = trouble[0] || x.counts.RxErrors+x.counts.TxErrors > 0
-		trouble[1] = trouble[1] || x.qdrops > 0 || x.counts.RxDropped+x.counts.TxDropped > 0
-	}
-	t.Columns[0].Width = names
-	for _, c := range cols {
-		c.Hidden = c.errors != errors || c.quiet && !anyIface(rows, c.value)
-		t.Columns = append(t.Columns, c.Column)
-	}
-	t.Columns = append(t.Columns,
-		Column{ID: "%ifutil", Title: "%ifutil", Unit: "%", Width: 7, Decimals: 1, Rank: 1, Hidden: errors},
-		Column{ID: "err/s", Title: "err/s", Unit: "/s", Width: 6, Decimals: 1, Rank: 2, Hidden: errors || !trouble[0]},
-		Column{ID: "drop/s", Title: "drop/s", Unit: "/s", Width: 6, Decimals: 1, Rank: 1, Hidden: errors || !trouble[1]},
-		Column{ID: "rxmiss/s", Title: "rxmiss/s", Unit: "/s", Width: 8, Decimals: 1, Rank: 2, Hidden: !errors},
-		Column{ID: "qdrop/s", Title: "qdrop/s", Unit: "/s", Width: 7, Decimals: 1, Rank: 2, Hidden: !errors},
-		Column{ID: "Mb/s", Title: "Mb/s", Unit: "Mbit/s", Width: 6, Rank: 6, Hidden: errors},
-		Column{ID: "NETNS", Title: "NETNS", Width: spaces, Left: true, Hidden: spaces == 0})
-	for _, x := range rows {
-		t.Rows = append(t.Rows, ifaceCells(f, x, cols))
-	}
-	return t
-}
-
-// sortIfaces puts our own devices first, then what moves most. What is equal keeps the kernel's
-// order.
-func sortIfaces(rows []*netIface) {
-	rank := func(x *netIface) float64 {
-		if x.space.Own && x.link.Kind == collectors.LinkDevice {
-			return math.Inf(1)
-		}
-		return ratePer(bothBytes(&x.counts), x.space.seconds)
-	}
-	slices.SortStableFunc(rows, func(a, b *netIface) int { return cmp.Compare(rank(b), rank(a)) })
-}
-
-func ratePer(n uint64, seconds float64) float64 {
-	if seconds <= 0 {
-		return 0
-	}
-	return float64(n) / seconds
-}
-
-func anyIface(rows []*netIface, value func(*collectors.IfaceCounts) uint64) bool {
-	for _, x := range rows {
-		if value(&x.counts) > 0 {
-			return true
-		}
-	}
-	return false
-}
-
-// ifaceCells is an interface's row.
-func ifaceCells(f Frame, x *netIface, cols []netColumn) Row {
-	r := Row{ID: ifaceRow(x.space, x.link), Cells: make([]Cell, 0, len(cols)+8)}
-	r.Cells = append(r.Cells, Name(collectors.Clean(x.link.Name)))
-	per := func(n uint64, scale float64) Cell {
-		switch {
-		case x.why+x.unlisted != "":
-			return Missing(x.why + x.unlisted)
-		case x.space.seconds <= 0:
-			return Missing("waiting for a second reading")
-		}
-		return Number(float64(n) * scale / x.space.seconds)
-	}
-	for _, c := range cols {
-		r.Cells = append(r.Cells, per(c.value(&x.counts), c.scale))
-	}
-	util := per(0, 1)
-	if util.Known() {
-		if u := utilisation(x.link, &x.counts, x.space.seconds); math.IsNaN(u) {
-			util = Missing(whyNoSpeed(f, x))
-			util.Badge = unknowable
-		} else {
-			util = Number(u)
-		}
-	}
-	speed := Missing(whyNoSpeed(f, x))
-	speed.Badge = unknowable
-	if x.link.Speed > 0 {
-		speed = Number(float64(x.link.Speed))
-	}
-	c := &x.counts
-	r.Cells = append(r.Cells, util, per(c.RxErrors+c.TxErrors, 1), plusCell(per(c.RxDropped+c.TxDropped, 1), x.qdrops))
-	for _, n := range []float64{x.missed, x.qdrops} {
-		cell := per(0, 1)
-		if cell.Known() {
-			cell = Number(n)
-		}
-		if x.link.Index == 0 {
-			cell = Missing(whyNoFacts(f, x))
-		}
-		r.Cells = append(r.Cells, cell)
-	}
-	space := Name(collectors.Clean(x.space.Name))
-	if x.space.Own {
-		space = Say("")
-	}
-	r.Cells = append(r.Cells, speed, space)
-	return r
-}
-
-// plusCell adds to a number, if it is one.
-func plusCell(c Cell, n float64) Cell {
-	if v, ok := c.Num(); ok {
-		return Number(v + n)
-	}
-	return c
-}
-
-// whyNoFacts says why rtnetlink tells nothing of an interface.
-func whyNoFacts(f Frame, x *netIface) string {
-	if !x.space.Own {
-		return "rtnetlink tells of our own namespace only"
-	}
-	why, _ := whyNot(f, collectors.NetworkID, "ip link")
-	return why
-}
-
-// whyNoSpeed says why an interface has no speed to compare with.
-func whyNoSpeed(f Frame, x *netIface) string {
-	switch {
-	case x.link.Kind == collectors.LinkUnknown:
-		return whyNoFacts(f, x)
-	case x.link.Kind == collectors.LinkDevice && !x.link.Up:
-		return "the link is down"
-	case x.link.Kind == collectors.LinkDevice:
-		return "its driver does not tell a speed"
-	}
-	return "it has no speed of its own"
 }

@@ -30,6 +30,7 @@ type netIface struct {
 	link  *collectors.NetLink
 	space *netSpace
 
+	seconds        float64                // how long it was watched: without the samples it began anew in
 	counts         collectors.IfaceCounts // over the frame
 	total          collectors.IfaceCounts // since it was made; known is false while nothing moved
 	known          bool
@@ -43,7 +44,9 @@ type netIface struct {
 // netSpace is a namespace over a frame.
 type netSpace struct {
 	*collectors.NetPlace
-	seconds   float64 // how long it was watched
+	span      collectors.Span // from the first reading to the last
+	seconds   float64         // how long it was watched
+	share     float64         // of the frame's time, in which it was there
 	stack     collectors.StackCounts
 	known     bool // stack is
 	ext       bool // stack holds TcpExt
@@ -67,6 +70,7 @@ type netView struct {
 	spaces   []*netSpace // ours first, then what moves most
 	softnet  []softCPU
 	soft     softCPU // sum
+	apart    float64 // seconds of the samples that tell CPUs apart: softnet is of these
 	softOK   bool
 	max      uint64 // connections a namespace may track
 	coverage collectors.Coverage
@@ -116,9 +120,20 @@ func netOver(f Frame) *netView {
 			v.take(n, at, func(*collectors.NetPlace) bool { return true })
 		}
 	}
+	for _, s := range v.spaces {
+		s.share = 1
+		if f.Span > 0 {
+			s.share = s.shareOf(collectors.Span{From: samples[0].From, To: last.To}, last.Seconds())
+		}
+		for _, x := range s.ifaces {
+			if x.seconds > 0 { // the rest of the frame tells
+				x.why = ""
+			}
+		}
+	}
 	v.takeSoftnet(samples)
 	v.recent(f)
-	slices.SortStableFunc(v.spaces, func(a, b *netSpace) int {
+	sortStably(v.spaces, func(a, b *netSpace) int {
 		if a.Own != b.Own {
 			if a.Own {
 				return -1
@@ -132,6 +147,21 @@ func netOver(f Frame) *netView {
 	return v
 }
 
+// shareOf is in which part of a run the namespace was there, where samples are so many seconds apart. Its
+// turn comes late, and was a while ago when the run ends: only what is longer says that it was not there.
+func (s *netSpace) shareOf(run collectors.Span, interval float64) float64 {
+	there, late := run.Seconds(), max(othersStale.Seconds(), 2*interval)
+	if there <= 0 {
+		return 1
+	}
+	for _, away := range []time.Duration{s.span.From - run.From, run.To - s.span.To} {
+		if away.Seconds() > late {
+			there -= away.Seconds()
+		}
+	}
+	return max(there, 0) / run.Seconds()
+}
+
 // take adds the namespaces of a sample that want says.
 func (v *netView) take(n *collectors.Network, at map[uint64]*netSpace, want func(*collectors.NetPlace) bool) {
 	for i := range n.Spaces {
@@ -141,13 +171,14 @@ func (v *netView) take(n *collectors.Network, at map[uint64]*netSpace, want func
 		}
 		x := at[s.ID]
 		if x == nil {
-			x = &netSpace{}
+			x = &netSpace{span: s.Span}
 			at[s.ID] = x
 			v.spaces = append(v.spaces, x)
 		}
 		if x.NetPlace != s.NetPlace {
 			x.become(s.NetPlace)
 		}
+		x.span = collectors.Span{From: min(x.span.From, s.From), To: max(x.span.To, s.To)}
 		x.seconds += s.Seconds()
 		x.stack.Plus(&s.StackCounts)
 		x.known, x.ext = x.known || s.StackKnown, x.ext || s.TCPExt
@@ -155,7 +186,12 @@ func (v *netView) take(n *collectors.Network, at map[uint64]*netSpace, want func
 		ct.Drop, ct.EarlyDrop, ct.InsertFailed = ct.Drop+x.conntrack.Drop, ct.EarlyDrop+x.conntrack.EarlyDrop, ct.InsertFailed+x.conntrack.InsertFailed
 		x.conntrack = ct
 		x.thin, x.left = x.thin || n.Thin, x.left+n.NUnlist
-		x.rows(n)
+		for _, i := range x.ifaces {
+			if !n.Thin || i.link.Kind == collectors.LinkDevice { // of the others the older counts are given up for room
+				i.seconds += s.Seconds()
+			}
+		}
+		x.rows(n, s.Seconds())
 	}
 }
 
@@ -178,8 +214,9 @@ func (s *netSpace) become(p *collectors.NetPlace) {
 	}
 }
 
-// rows adds a sample's rows of the namespace. They come in the order of its interfaces.
-func (s *netSpace) rows(n *collectors.Network) {
+// rows adds a sample's rows of the namespace, whose span was of so many seconds. They come in the order of
+// its interfaces.
+func (s *netSpace) rows(n *collectors.Network, seconds float64) {
 	k := 0
 	for i := range n.Ifaces {
 		r := &n.Ifaces[i]
@@ -204,6 +241,9 @@ func (s *netSpace) rows(n *collectors.Network) {
 			x.why = "it appeared a moment ago"
 		case r.Restarted:
 			x.why = "its counters began anew"
+		}
+		if r.New || r.Restarted {
+			x.seconds -= seconds
 		}
 	}
 	if n.NUnlist > 0 || n.Thin {
@@ -277,6 +317,11 @@ func (v *netView) takeSoftnet(samples []*collectors.Network) {
 	}
 	for _, n := range samples {
 		v.soft.plus(&n.SoftnetAll)
+		for k := range n.Spaces {
+			if n.Spaces[k].Own && len(n.Softnet) > 0 { // both are read at each tick
+				v.apart += n.Spaces[k].Seconds()
+			}
+		}
 		for i := range n.Softnet {
 			if k, ok := at[n.Softnet[i].CPU]; ok {
 				v.softnet[k].plus(&n.Softnet[i])

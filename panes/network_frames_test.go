@@ -75,7 +75,7 @@ func netPlans(s *story, l load, i int) []netPlan {
 	}
 	// What the web server answers, it receives once and sends once; its pod's packets cross the
 	// device, the bridge and the pair.
-	n := uint64(2000 + 100*l.interrupts/1000)
+	n := 2000 + 100*l.interrupts/1000
 	eth := netMove{name: "eth0", kind: collectors.LinkDevice, facts: nic(2, 1000), rx: n, tx: n * 9 / 10, rxLen: 700 + 10*wave, len: 900}
 	pod := netMove{name: "eth0", rx: n / 2, tx: n / 2 * 9 / 10, rxLen: 700 + 10*wave, len: 900}
 	end := veth("veth7c1f", 5, firstPod)

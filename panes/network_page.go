@@ -4,7 +4,6 @@ package panes
 
 import (
 	"fmt"
-	"math"
 	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -18,7 +17,7 @@ import (
 type ifacePage struct {
 	key   netKey
 	title string
-	list  list
+	parts sections
 }
 
 func newIfacePage(s *netSpace, l *collectors.NetLink) *ifacePage {
@@ -26,7 +25,13 @@ func newIfacePage(s *netSpace, l *collectors.NetLink) *ifacePage {
 	if !s.Own {
 		title = s.name() + "/" + title
 	}
-	return &ifacePage{key: keyOf(l), title: title}
+	return ifacePageOf(keyOf(l), title)
+}
+
+func ifacePageOf(key netKey, title string) *ifacePage {
+	p := &ifacePage{key: key, title: title}
+	p.parts = newSections(collectors.Target{Kind: collectors.NamedTarget, Name: title}, p.sections())
+	return p
 }
 
 // Info implements Pane.
@@ -34,27 +39,35 @@ func (p *ifacePage) Info() Info {
 	return Info{ID: ID("interface " + p.title), Title: p.title, Short: p.title, Help: "network"}
 }
 
-// Wants implements Pane.
-func (p *ifacePage) Wants(Scope) []collectors.Want { return nil }
+// Wants implements Pane: also who has connections over it. Only our own namespace has a table of them.
+func (p *ifacePage) Wants(Scope) []collectors.Want {
+	return []collectors.Want{{ID: collectors.SocketsID}}
+}
 
 // Keys implements Pane.
-func (p *ifacePage) Keys() []keymap.Key { return pageKeys(&p.list, "interface") }
+func (p *ifacePage) Keys() []keymap.Key { return p.parts.keys() }
 
 // pageKeys are the keys of a page whose body is a table with nothing below it.
-func pageKeys(l *list, of string) []keymap.Key {
+func pageKeys(l *list) []keymap.Key {
 	return append([]keymap.Key{
 		keymap.New(keymap.Back, "Esc", "back", "esc", "backspace"),
-		keymap.New(keymap.Open, "Enter", "open", "enter").Off("there is nothing below one " + of + " yet"),
+		keymap.New(keymap.Open, "Enter", "open", "enter").Off("a counter of a namespace has no page"),
 	}, l.keys()...)
 }
 
-// Update implements Pane.
+// Update implements Pane. Select takes a section, or a section and a row.
 func (p *ifacePage) Update(msg tea.Msg) tea.Cmd {
-	if msg, ok := msg.(Press); ok {
-		p.list.press(msg.ID, p.Table(msg.Frame))
+	switch msg := msg.(type) {
+	case Select:
+		p.parts.choose(msg.Row)
+	case Press:
+		return p.parts.press(msg)
 	}
 	return nil
 }
+
+// Describe implements Describer.
+func (p *ifacePage) Describe(f Frame) string { return p.parts.describe(f) }
 
 // find returns the interface as it is in the frame, nil if it is gone.
 func (p *ifacePage) find(v *netView) *netIface {
@@ -77,93 +90,14 @@ func (p *ifacePage) find(v *netView) *netIface {
 // hasGone says that what a page is about is not there.
 const hasGone = " is gone, or was not read at this time"
 
-// counterName is one of the columns of /proc/net/dev and what it means.
-type counterName struct {
-	name, means string
-	get         func(*collectors.IfaceCounts) uint64
-}
-
-func counterNames() []counterName {
-	type C = collectors.IfaceCounts
-	return []counterName{
-		{"rx_bytes", "received", rxBytes},
-		{"rx_packets", "received", func(c *C) uint64 { return c.RxPackets }},
-		{"tx_bytes", "sent", txBytes},
-		{"tx_packets", "sent", func(c *C) uint64 { return c.TxPackets }},
-		{"rx_errs", "bad packets received", func(c *C) uint64 { return c.RxErrors }},
-		{"rx_drop", "dropped by the kernel or the device", func(c *C) uint64 { return c.RxDropped }},
-		{"rx_fifo", "the device's queue was full", func(c *C) uint64 { return c.RxFIFO }},
-		{"rx_frame", "frame alignment errors", func(c *C) uint64 { return c.RxFrame }},
-		{"rx_compressed", "", func(c *C) uint64 { return c.RxCompressed }},
-		{"multicast", "multicast packets received", func(c *C) uint64 { return c.Multicast }},
-		{"tx_errs", "could not be sent", func(c *C) uint64 { return c.TxErrors }},
-		{"tx_drop", "dropped by the driver", func(c *C) uint64 { return c.TxDropped }},
-		{"tx_fifo", "the device's queue was full", func(c *C) uint64 { return c.TxFIFO }},
-		{"colls", "collisions", func(c *C) uint64 { return c.Collisions }},
-		{"tx_carrier", "the carrier was lost meanwhile", func(c *C) uint64 { return c.TxCarrier }},
-		{"tx_compressed", "", func(c *C) uint64 { return c.TxCompressed }},
-	}
-}
-
-// Table implements Pane.
+// Table implements Pane: what is known of the interface as facts, and its tables.
 func (p *ifacePage) Table(f Frame) Table {
-	t := Table{Title: p.title, Columns: []Column{
-		{ID: "counter", Title: "counter", Width: 13, Left: true},
-		{ID: "now/s", Title: "now/s", Unit: "/s", Width: 10, Decimals: 1},
-		{ID: "total", Title: "total", Width: 16},
-		{ID: "means", Title: "", Width: 24, Left: true},
-	}}
-	x := p.find(netOver(f))
-	if x == nil {
-		t.Notes = append(t.Notes, p.title+hasGone)
-		return t
+	t := Table{Title: p.title}
+	p.parts.into(f, &t)
+	if x := p.find(netOver(f)); x != nil {
+		t.Facts = append(linkFacts(x), t.Facts...)
 	}
-	row := func(name, means string, now, total Cell) {
-		t.Rows = append(t.Rows, Row{ID: name, Cells: []Cell{Say(name), now, total, Say(means)}})
-	}
-	whyNow := x.why + x.unlisted
-	if whyNow == "" && x.space.seconds <= 0 {
-		whyNow = "waiting for a second reading"
-	}
-	for _, c := range counterNames() {
-		now, total := Missing(whyNow), Missing("it has not moved since bpf60 began to look")
-		if whyNow == "" {
-			now = Number(ratePer(c.get(&x.counts), x.space.seconds))
-		}
-		if sum, ok := lastTotal(f, p.key); ok {
-			total = Number(float64(c.get(&sum)))
-		}
-		row(c.name, c.means, now, total)
-	}
-	for _, extra := range []struct {
-		name, means string
-		v           float64
-	}{{"rx_missed", "of rx_drop: the device had no room", x.missed}, {"qdisc_drops", "dropped by the queue above it", x.qdrops}} {
-		now := Missing(whyNoFacts(f, x))
-		if x.link.Index != 0 {
-			now = Number(extra.v)
-		}
-		row(extra.name, extra.means, now, Missing("its rate over ten seconds is what is kept"))
-	}
-	p.list.order(&t)
-	t.Facts = linkFacts(x)
 	return t
-}
-
-// lastTotal is the newest total of an interface up to the frame; false if it never moved.
-func lastTotal(f Frame, key netKey) (collectors.IfaceCounts, bool) {
-	for i := len(f.Past) - 1; i >= 0; i-- {
-		s := f.Past[i].Snapshot
-		if s == nil || s.Network == nil {
-			continue
-		}
-		for k := range s.Network.Ifaces {
-			if r := &s.Network.Ifaces[k]; keyOf(r.NetLink) == key {
-				return r.Total, true
-			}
-		}
-	}
-	return collectors.IfaceCounts{}, false
 }
 
 // linkFacts are what is known of an interface beside its counters.
@@ -193,7 +127,7 @@ func linkFacts(x *netIface) []Fact {
 	return []Fact{
 		text("type", kindName(l)), text("driver", l.Driver), text("state", l.State),
 		count("speed", "Mbit/s", l.Speed), text("duplex", duplex), count("mtu", "bytes", uint64(l.MTU)),
-		count("rx queues", "", uint64(l.RxQueues)), count("tx queues", "", uint64(l.TxQueues)),
+		count("rx queues", "", uint64(l.RxQueues)), count("tx queues", "", uint64(l.TxQueues)), count("queued", "bytes", l.Backlog),
 		count("carrier changes", "", l.Carriers), text("address", l.Address),
 	}
 }
@@ -222,9 +156,8 @@ func (p *ifacePage) View(f Frame, c Canvas) string {
 		lines := []string{widget.Title(c.Theme, c.Width, p.title), widget.NewLine(c.Width).Skip(1).Plain(p.title + hasGone).String()}
 		return fit(lines, c.Height)
 	}
-	t := p.Table(f)
 	var facts []string
-	for _, fact := range t.Facts {
+	for _, fact := range linkFacts(x) {
 		if fact.Cell.Known() {
 			facts = append(facts, factText(fact))
 		}
@@ -238,11 +171,14 @@ func (p *ifacePage) View(f Frame, c Canvas) string {
 	} else {
 		lines = append(lines, widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, whyNoFacts(f, x)).String())
 	}
-	if graph := min((c.Height-len(lines))/4, 10); graph >= 2 {
+	most := 10
+	if c.Height >= wideHeight {
+		most = 16
+	}
+	if graph := min((c.Height-len(lines))/4, most); graph >= 2 {
 		lines = append(lines, p.graphs(f, c, x, graph)...)
 	}
-	lines = append(lines, p.list.draw(c, t, c.Height-len(lines), listOptions{})...)
-	return fit(lines, c.Height)
+	return fit(append(lines, p.parts.draw(f, c, c.Height-len(lines))...), c.Height)
 }
 
 // factText writes a fact as "mtu 1500".
@@ -253,6 +189,8 @@ func factText(f Fact) string {
 		s = f.Cell.Format(0)
 	case "speed":
 		s = f.Cell.Format(0) + " Mbit/s"
+	case "queued":
+		s += " bytes"
 	case "duplex":
 		s = f.Cell.Format(0) + " duplex"
 	}
@@ -267,8 +205,8 @@ func (p *ifacePage) graphs(f Frame, c Canvas, x *netIface, height int) []string 
 	top := max(most(rx), most(tx))
 	block := func(name string, values []float64, n uint64, width int) []string {
 		now := "-"
-		if x.space.seconds > 0 && x.why == "" {
-			now = byteRate(ratePer(n, x.space.seconds))
+		if x.seconds > 0 && x.why == "" {
+			now = byteRate(ratePer(n, x.seconds))
 		}
 		part := c
 		part.Width = width
@@ -324,103 +262,4 @@ func onlyEnd(s *netSpace) *netIface {
 		only = x
 	}
 	return only
-}
-
-// spacePage is a network namespace's protocol counters.
-type spacePage struct {
-	id    uint64
-	title string
-	list  list
-}
-
-func newSpacePage(s *netSpace) *spacePage {
-	title := s.name()
-	if s.Own {
-		title = "our namespace"
-	}
-	return &spacePage{id: s.ID, title: title}
-}
-
-// Info implements Pane.
-func (p *spacePage) Info() Info {
-	return Info{ID: ID("netns " + p.title), Title: p.title, Short: p.title, Help: "network"}
-}
-
-// Wants implements Pane.
-func (p *spacePage) Wants(Scope) []collectors.Want { return nil }
-
-// Keys implements Pane.
-func (p *spacePage) Keys() []keymap.Key { return pageKeys(&p.list, "counter") }
-
-// Update implements Pane.
-func (p *spacePage) Update(msg tea.Msg) tea.Cmd {
-	if msg, ok := msg.(Press); ok {
-		p.list.press(msg.ID, p.Table(msg.Frame))
-	}
-	return nil
-}
-
-func (p *spacePage) find(v *netView) *netSpace {
-	if v == nil {
-		return nil
-	}
-	for _, s := range v.spaces {
-		if s.ID == p.id {
-			return s
-		}
-	}
-	return nil
-}
-
-// Table implements Pane: interfaces, then protocols.
-func (p *spacePage) Table(f Frame) Table {
-	t := Table{Title: p.title, Columns: []Column{
-		{ID: "counter", Title: "counter", Width: 15, Left: true},
-		{ID: "now", Title: "now/s", Unit: "/s", Width: 10, Decimals: 1},
-	}}
-	s := p.find(netOver(f))
-	if s == nil {
-		t.Notes = append(t.Notes, p.title+hasGone)
-		return t
-	}
-	for _, c := range stackColumns() {
-		t.Rows = append(t.Rows, Row{ID: c.id, Cells: []Cell{Say(strings.TrimSuffix(c.id, "/s")), stackCell(s, c)}})
-	}
-	p.list.order(&t)
-	return t
-}
-
-// View implements Pane.
-func (p *spacePage) View(f Frame, c Canvas) string {
-	if c.Width <= 0 || c.Height <= 0 {
-		return ""
-	}
-	s := p.find(netOver(f))
-	if s == nil {
-		lines := []string{widget.Title(c.Theme, c.Width, p.title), widget.NewLine(c.Width).Skip(1).Plain(p.title + hasGone).String()}
-		return fit(lines, c.Height)
-	}
-	parts := []string{p.title}
-	if !s.Own {
-		parts = append(parts, fmt.Sprintf("pid %d", s.PID))
-	}
-	if s.Inode != 0 {
-		parts = append(parts, fmt.Sprintf("net:[%d]", s.Inode))
-	}
-	parts = append(parts, fmt.Sprintf("%d interfaces", len(s.ifaces)))
-	if s.seconds > 0 && f.Span == 0 {
-		parts = append(parts, fmt.Sprintf("over %.0f s", math.Round(s.seconds)))
-	}
-	lines := []string{widget.Title(c.Theme, c.Width, parts...)}
-	for _, x := range s.ifaces {
-		if len(lines) > c.Height/3 {
-			break
-		}
-		lines = append(lines, widget.NewLine(c.Width).Skip(1).Plain(widget.Clip(clean(x.link.Name), 15)).To(17).
-			Put(c.Theme.Dim, "rx ").Plain(fmt.Sprintf("%-10s ", byteRate(ratePer(x.counts.RxBytes, s.seconds)))).
-			Put(c.Theme.Dim, "tx ").Plain(byteRate(ratePer(x.counts.TxBytes, s.seconds))).String())
-	}
-	lines = append(lines, widget.Title(c.Theme, c.Width, "protocols"))
-	lines = append(lines, p.list.draw(c, p.Table(f), c.Height-len(lines), listOptions{})...)
-	return fit(lines, c.Height)
 }

@@ -10,7 +10,7 @@ import (
 )
 
 // softnetTable is sar -n SOFT: a line of all CPUs and one for each.
-func softnetTable(v *netView) Table {
+func softnetTable(f Frame, v *netView) Table {
 	t := Table{Title: "softnet", Columns: []Column{
 		{ID: "CPU", Title: "CPU", Width: 4},
 		{ID: "total/s", Title: "total/s", Unit: "/s", Width: 9, Decimals: 1},
@@ -23,9 +23,8 @@ func softnetTable(v *netView) Table {
 	if v == nil || !v.softOK || v.own() == nil {
 		return t
 	}
-	seconds := v.own().seconds // both are read at each tick
-	row := func(id string, c softCPU) Row {
-		r := Row{ID: id, Cells: []Cell{Say(id)}}
+	row := func(id string, c softCPU, seconds float64) Row {
+		r := Row{ID: id, Cells: []Cell{Say(id)}, Sum: id == rowAll}
 		if n, err := strconv.Atoi(id); err == nil {
 			r.Cells[0] = Number(float64(n))
 		}
@@ -42,10 +41,13 @@ func softnetTable(v *netView) Table {
 		r.Cells = append(r.Cells, Number(float64(c.backlog)))
 		return r
 	}
-	t.Rows = append(t.Rows, row(rowAll, v.soft))
+	t.Rows = append(t.Rows, row(rowAll, v.soft, v.own().seconds)) // both are read at each tick
 	for _, c := range v.softnet {
-		t.Rows = append(t.Rows, row(strconv.Itoa(int(c.cpu)), c))
+		t.Rows = append(t.Rows, row(strconv.Itoa(int(c.cpu)), c, v.apart))
 	}
+	cpusNote(f, &t, func(s *collectors.Snapshot) bool {
+		return s.Network != nil && s.Network.SoftnetKnown && s.Network.Softnet == nil
+	})
 	return t
 }
 
@@ -102,13 +104,14 @@ func stackCell(s *netSpace, c stackColumn) Cell {
 	return Number(float64(c.get(&s.stack)) / s.seconds)
 }
 
-// total sums a protocol's counter over the namespaces that tell it.
+// total sums a protocol's counter over the namespaces that tell it. Each counts for as much of the frame
+// as it was there.
 func (v *netView) total(c stackColumn) Cell {
 	sum, known, why := 0.0, false, "no namespace was read"
 	for _, s := range v.spaces {
 		cell := stackCell(s, c)
 		if n, ok := cell.Num(); ok {
-			sum, known = sum+n, true
+			sum, known = sum+n*s.share, true
 		} else {
 			why = cell.Why
 		}
@@ -145,7 +148,7 @@ func spacesTable(v *netView) Table {
 		sum := s.sum()
 		drops := 0.0
 		for _, x := range s.ifaces {
-			drops += ratePer(x.counts.RxDropped+x.counts.TxDropped+x.counts.RxErrors+x.counts.TxErrors, s.seconds) + x.qdrops
+			drops += ratePer(x.counts.RxDropped+x.counts.TxDropped+x.counts.RxErrors+x.counts.TxErrors, x.seconds) + x.qdrops
 		}
 		pid := Missing("it is ours")
 		if !s.Own {

@@ -35,7 +35,7 @@ func TestUtilisation(t *testing.T) {
 }
 
 func TestByteRate(t *testing.T) {
-	for v, want := range map[float64]string{0: "0 B/s", 480: "480 B/s", 1234: "1.2 kB/s", 12.1e6: "12.1 MB/s", 49.5e9: "49.5 GB/s"} {
+	for v, want := range map[float64]string{0: "0 B/s", 480: "480 B/s", 1000: "1.0 kB/s", 1234: "1.2 kB/s", 399770: "390.4 kB/s", 1023949: "1.0 MB/s", 12.1e6: "11.5 MB/s", 49.5e9: "46.1 GB/s"} {
 		if got := byteRate(v); got != want {
 			t.Errorf("byteRate(%v) = %q, want %q", v, got, want)
 		}
@@ -81,6 +81,68 @@ func TestSums(t *testing.T) {
 	}
 }
 
+// A host whose devices are idle may have traffic all the same.
+func TestIdleDevices(t *testing.T) {
+	const own = 7
+	links := []*collectors.NetLink{
+		link(own, "lo", collectors.LinkLoopback), link(own, "eth0", collectors.LinkDevice),
+		link(own, "veth1", collectors.LinkVeth), link(9, "veth2", collectors.LinkVeth),
+	}
+	tests := map[string]struct {
+		moved map[string]uint64
+		want  []part
+		row   string
+	}{
+		"nothing":     {nil, []part{{"no traffic", 0}}, ""},
+		"a container": {map[string]uint64{"lo": 5, "veth1": 2000, "veth2": 9000}, []part{{"devices idle", 0}, {"veth1 rx 2.0 kB/s tx 0 B/s", 2}}, "veth1"},
+		"a device":    {map[string]uint64{"veth1": 2000, "eth0": 1000}, []part{{"eth0 rx 1.0 kB/s tx 0 B/s", 0}}, "eth0"},
+	}
+	for name, tt := range tests {
+		n := &collectors.Network{Span: collectors.Span{To: time.Second}}
+		n.Spaces = []collectors.NetSpace{{Span: n.Span, NetPlace: &collectors.NetPlace{ID: own, Own: true, Links: links[:3]}}}
+		for _, l := range links {
+			if b := tt.moved[l.Name.Bytes()]; b > 0 {
+				n.Ifaces = append(n.Ifaces, collectors.NetIface{NetLink: l, IfaceCounts: collectors.IfaceCounts{RxBytes: b}})
+			}
+		}
+		m := triage.Moment{Snapshot: &collectors.Snapshot{Network: n}}
+		l := sarDevLine(Frame{Now: m, Past: []triage.Moment{m}})
+		if diff := cmp.Diff(tt.want, l.parts, cmp.AllowUnexported(part{})); diff != "" || l.row != tt.row {
+			t.Errorf("%s: row %q (-want +got):\n%s", name, l.row, diff)
+		}
+	}
+}
+
+// The line of a run is of all of it, not of its last second.
+func TestDeviceLineOfRun(t *testing.T) {
+	eth := link(7, "eth0", collectors.LinkDevice)
+	own := &collectors.NetPlace{ID: 7, Own: true, Links: []*collectors.NetLink{eth}}
+	var f Frame
+	for i := range 10 {
+		at := time.Duration(i+1) * time.Second
+		n := &collectors.Network{Span: collectors.Span{From: at - time.Second, To: at}}
+		n.Spaces = []collectors.NetSpace{{Span: n.Span, NetPlace: own}}
+		if i < 5 {
+			n.Ifaces = []collectors.NetIface{{NetLink: eth, IfaceCounts: collectors.IfaceCounts{RxBytes: 2000, TxBytes: 200, RxDropped: 20}}}
+			n.SoftnetAll.Dropped = 10
+		}
+		f.Past = append(f.Past, triage.Moment{Snapshot: &collectors.Snapshot{At: at, Network: n}})
+	}
+	f.Now = f.Past[9]
+	for span, want := range map[time.Duration]struct {
+		value float64
+		text  string
+	}{
+		0:                {0, "no traffic"},
+		10 * time.Second: {1100, "eth0 rx 1.0 kB/s tx 100 B/s  drop 10.0/s  softnet drop 5.0/s"},
+	} {
+		f.Span = span
+		if l := sarDevLine(f); l.value != want.value || l.summary(80) != want.text {
+			t.Errorf("over %v: %v, %q; want %v, %q", span, l.value, l.summary(80), want.value, want.text)
+		}
+	}
+}
+
 // turns is ten seconds of our own namespace, and another that is read at 3 and 8 s.
 func turns() Frame {
 	own := &collectors.NetPlace{ID: 7, Own: true, Links: []*collectors.NetLink{link(7, "eth0", collectors.LinkDevice), link(7, "idle0", collectors.LinkVirtual)}}
@@ -112,7 +174,7 @@ func packets(f Frame) map[string]float64 {
 	out := make(map[string]float64)
 	for _, s := range netOver(f).spaces {
 		for _, x := range s.ifaces {
-			out[s.name()+"/"+x.link.Name.Bytes()] = ratePer(x.counts.RxPackets, s.seconds)
+			out[s.name()+"/"+x.link.Name.Bytes()] = ratePer(x.counts.RxPackets, x.seconds)
 		}
 	}
 	return out
@@ -135,6 +197,99 @@ func TestNamespacesInTurn(t *testing.T) {
 	}
 	if own := netOver(f).own(); own.stack.UDPNoPort != 20 || own.seconds != 10 {
 		t.Errorf("over the run %d datagrams in %v s, want 20 in 10", own.stack.UDPNoPort, own.seconds)
+	}
+}
+
+// An interface that came, or began anew, in a run has the rate of the rest of it.
+func TestIfaceBegan(t *testing.T) {
+	eth, veth := link(7, "eth0", collectors.LinkDevice), link(7, "veth1", collectors.LinkVeth)
+	row := func(l *collectors.NetLink, packets uint64) collectors.NetIface {
+		return collectors.NetIface{NetLink: l, IfaceCounts: collectors.IfaceCounts{RxPackets: packets}}
+	}
+	born, reset := row(veth, 0), row(eth, 0)
+	born.New, reset.Restarted = true, true
+	tests := map[string]struct {
+		rows  [][]collectors.NetIface // of each second
+		from  int                     // the second that veth1 is there from
+		span  time.Duration
+		veth1 any // packets/s, or why there are none
+		eth0  any
+	}{
+		"both all the time": {[][]collectors.NetIface{{row(eth, 6), row(veth, 6)}, {}, {}}, 0, 3 * time.Second, 2.0, 2.0},
+		"born in the run":   {[][]collectors.NetIface{{}, {born}, {row(veth, 30)}, {row(veth, 50)}}, 1, 4 * time.Second, 40.0, 0.0},
+		"born at its end":   {[][]collectors.NetIface{{}, {}, {born}}, 2, 3 * time.Second, "it appeared a moment ago", 0.0},
+		"born now":          {[][]collectors.NetIface{{}, {}, {born}}, 2, 0, "it appeared a moment ago", 0.0},
+		"reset in the run":  {[][]collectors.NetIface{{row(eth, 9)}, {reset}, {row(eth, 11)}}, 0, 3 * time.Second, 0.0, 10.0},
+		"reset at its end":  {[][]collectors.NetIface{{row(eth, 9)}, {row(eth, 11)}, {reset}}, 0, 3 * time.Second, 0.0, 10.0},
+		"reset now":         {[][]collectors.NetIface{{row(eth, 9)}, {row(eth, 11)}, {reset}}, 0, 0, 0.0, "its counters began anew"},
+	}
+	for name, tt := range tests {
+		f := Frame{Span: tt.span}
+		for i, rows := range tt.rows {
+			at := time.Duration(i+1) * time.Second
+			place := &collectors.NetPlace{ID: 7, Own: true, Links: []*collectors.NetLink{eth}}
+			if i >= tt.from {
+				place.Links = append(place.Links, veth)
+			}
+			n := &collectors.Network{Span: collectors.Span{From: at - time.Second, To: at}, Ifaces: rows}
+			n.Spaces = []collectors.NetSpace{{Span: n.Span, NetPlace: place}}
+			f.Past = append(f.Past, triage.Moment{Snapshot: &collectors.Snapshot{At: at, Network: n}})
+		}
+		f.Now = f.Past[len(f.Past)-1]
+		got := make(map[string]any)
+		for _, x := range netOver(f).own().ifaces {
+			cell := ifaceCells(f, x, netColumns()).Cells[1]
+			if v, ok := cell.Num(); ok {
+				got[x.link.Name.Bytes()] = v
+			} else {
+				got[x.link.Name.Bytes()] = cell.Why
+			}
+		}
+		if diff := cmp.Diff(map[string]any{"eth0": tt.eth0, "veth1": tt.veth1}, got); diff != "" {
+			t.Errorf("%s: rxpck/s (-want +got):\n%s", name, diff)
+		}
+	}
+}
+
+// What all namespaces did together is over the whole run, also where one lived for a part of it.
+func TestTotalOfSpaces(t *testing.T) {
+	tests := map[string]struct {
+		every, from, to int // readings of the container, in seconds; the first is its baseline
+		run             int
+		want            float64 // retrseg/s of all, where the container has 100 and ours 1
+	}{
+		"there all the time":      {5, 1, 56, 60, 101},
+		"a short run":             {5, 1, 6, 10, 101},
+		"the first third":         {5, 0, 20, 60, 1 + 100.0/3},
+		"ten seconds within":      {5, 20, 30, 60, 1 + 100.0/6},
+		"the last twenty seconds": {5, 40, 60, 60, 1 + 100.0/3},
+	}
+	for name, tt := range tests {
+		var f Frame
+		own, pod := &collectors.NetPlace{ID: 7, Own: true}, &collectors.NetPlace{ID: 9}
+		for i := 1; i <= tt.run; i++ {
+			at := time.Duration(i) * time.Second
+			n := &collectors.Network{Span: collectors.Span{From: at - time.Second, To: at}}
+			n.Spaces = []collectors.NetSpace{{Span: n.Span, NetPlace: own, StackKnown: true, StackCounts: collectors.StackCounts{TCPRetrans: 1}}}
+			if since := i - tt.from; since >= 0 && i <= tt.to && since%tt.every == 0 {
+				s := collectors.NetSpace{Span: collectors.Span{From: at, To: at}, NetPlace: pod, StackKnown: true}
+				if since > 0 {
+					s.From -= time.Duration(tt.every) * time.Second
+					s.TCPRetrans = uint64(100 * tt.every)
+				}
+				n.Spaces = append(n.Spaces, s)
+			}
+			f.Past = append(f.Past, triage.Moment{Snapshot: &collectors.Snapshot{At: at, Network: n}})
+		}
+		f.Now, f.Span = f.Past[len(f.Past)-1], time.Duration(tt.run)*time.Second
+		for _, fact := range netFacts(netOver(f)) {
+			if fact.ID != "retrseg/s" {
+				continue
+			}
+			if got, ok := fact.Cell.Num(); !ok || math.Abs(got-tt.want) > 0.01 {
+				t.Errorf("%s: %v/s, want %v", name, got, tt.want)
+			}
+		}
 	}
 }
 
@@ -163,9 +318,13 @@ func TestNetworkFlows(t *testing.T) {
 		"errors":                     {[]string{"6", "v"}, []string{"rxdrop/s", "rxmiss/s", "v softnet"}, []string{"rxpck/s"}},
 		"softnet":                    {[]string{"6", "v", "v"}, []string{"squeezd/s", "> all"}, []string{"IFACE"}},
 		"namespaces":                 {[]string{"6", "v", "v", "v"}, []string{"our own", "docker:5e0c6f3a8a0e", "retrseg/s"}, nil},
-		"v comes round":              {[]string{"6", "v", "v", "v", "v"}, []string{"rxpck/s"}, nil},
+		"dropped packets":            {[]string{"6", "v", "v", "v", "v"}, []string{"dropped packets ── 124.4/s", "SOCKET_RCVBUFF", "__udp_queue_rcv_skb", "not said"}, []string{" drops  "}},
+		"a reason that is full":      {[]string{"6", "v", "v", "v", "v", "enter"}, []string{"› SOCKET_RCVBUFF", "does not read", "rsyslogd", "514", "10.0.3.9:40112"}, nil},
+		"a reason of nobody":         {[]string{"6", "v", "v", "v", "v", "j", "enter", "i"}, []string{"› NO_SOCKET", "tcp_v4_rcv", "10.0.0.5:23", "i places"}, []string{"rsyslogd"}},
+		"drops stand below":          {[]string{"6"}, []string{"drops      SOCKET_RCVBUFF 120"}, nil},
+		"v comes round":              {[]string{"6", "v", "v", "v", "v", "v"}, []string{"rxpck/s"}, nil},
 		"idle ones on demand":        {[]string{"6", "z"}, []string{"eth1", "veth99aa"}, []string{"5 idle"}},
-		"the page of an interface":   {[]string{"6", "enter"}, []string{"› eth0", "virtio_net", "1000 Mbit/s", "rx_bytes", "tx ── 2.3 MB/s"}, nil},
+		"the page of an interface":   {[]string{"6", "enter"}, []string{"› eth0", "virtio_net", "1000 Mbit/s", "rx_bytes", "tx ── 2.2 MB/s"}, nil},
 		"the other end of a pair":    {[]string{"6", "j", "enter"}, []string{"› pod:0e2a1b3c/4f00aa11bb22/eth0", "other end veth7c1f"}, nil},
 		"its bridge and its pod":     {[]string{"6", "j", "j", "enter"}, []string{"› veth7c1f", "in cni0", "other end pod:0e2a1b3c/4f00aa11bb22/eth0"}, nil},
 		"the page of a namespace":    {[]string{"6", "v", "v", "v", "j", "enter"}, []string{"pid 812", "retrseg", "passive"}, nil},
@@ -200,7 +359,7 @@ func TestNetworkMissing(t *testing.T) {
 		if v == nil {
 			continue
 		}
-		for _, table := range []Table{NewNetwork().Table(f), spacesTable(v), softnetTable(v)} {
+		for _, table := range []Table{NewNetwork().Table(f), spacesTable(v), softnetTable(f, v)} {
 			for _, r := range table.Rows {
 				if len(r.Cells) != len(table.Columns) {
 					t.Fatalf("%s: row %q of %s has %d cells, want %d", name, r.ID, table.Title, len(r.Cells), len(table.Columns))

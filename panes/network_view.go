@@ -24,7 +24,7 @@ func (p *Network) View(f Frame, c Canvas) string {
 	if c.Width >= wideWidth && c.Height >= wideHeight {
 		return fit(p.wide(f, c, v), c.Height)
 	}
-	lines := []string{p.title(c, v, p.draw)}
+	lines := []string{p.title(c, v, dropsOver(f), p.draw)}
 	foot := p.foot(f, c, v)
 	room := c.Height - len(lines) - len(foot)
 	if room < 4 {
@@ -44,7 +44,7 @@ func (p *Network) wide(f Frame, c Canvas, v *netView) []string {
 	block := func(draw netDraw, width, height int) []string {
 		part := c
 		part.Width = width
-		lines := append([]string{p.title(part, v, draw)}, p.table(f, part, v, draw, height-1, draw == p.draw)...)
+		lines := append([]string{p.title(part, v, dropsOver(f), draw)}, p.table(f, part, v, draw, height-1, draw == p.draw)...)
 		return lines[:min(len(lines), height)]
 	}
 	lines := block(p.draw, c.Width, room*2/5)
@@ -65,14 +65,14 @@ func (p *Network) wide(f Frame, c Canvas, v *netView) []string {
 	}
 	third := (room - len(lines)) / 2
 	half := (c.Width - 2) / 2
-	// Softnet is narrow: it stands beside the interfaces or their errors.
-	left, right, last := rest[0], rest[1], rest[2]
-	if last == netSoft {
-		right, last = last, right
+	// Namespaces are wide: they stand below, or above when they are not the chosen ones' neighbours.
+	// Softnet and drops are narrow, and stand beside something.
+	beside := func(left, right netDraw, height int) {
+		lines = append(lines, widget.Join(block(left, half, height), half, block(right, c.Width-half-2, height), 2)...)
 	}
-	lines = append(lines, widget.Join(block(left, half, third), half, block(right, c.Width-half-2, third), 2)...)
+	beside(rest[0], rest[1], third)
 	pad(room*2/5 + third)
-	lines = append(lines, block(last, c.Width, room-len(lines))...)
+	beside(rest[2], rest[3], room-len(lines))
 	pad(room)
 	return append(lines, foot...)
 }
@@ -99,7 +99,7 @@ func (p *Network) graph(f Frame, c Canvas, v *netView, height int) []string {
 }
 
 // title heads one of the tables.
-func (p *Network) title(c Canvas, v *netView, draw netDraw) string {
+func (p *Network) title(c Canvas, v *netView, d *dropsView, draw netDraw) string {
 	parts := []string{draw.String()}
 	switch draw {
 	case netDev:
@@ -107,7 +107,11 @@ func (p *Network) title(c Canvas, v *netView, draw netDraw) string {
 		parts = append(parts, p.covers(v))
 		if own := v.own(); own != nil && own.seconds > 0 {
 			sum := own.sum()
-			parts = append(parts, fmt.Sprintf("rx %s tx %s", byteRate(ratePer(sum.RxBytes, own.seconds)), byteRate(ratePer(sum.TxBytes, own.seconds))))
+			of := ""
+			if own.device { // what stays on the host is in no sum
+				of = "devices "
+			}
+			parts = append(parts, fmt.Sprintf("%srx %s tx %s", of, byteRate(ratePer(sum.RxBytes, own.seconds)), byteRate(ratePer(sum.TxBytes, own.seconds))))
 		}
 		if n := hiddenIdle(v); n > 0 && !p.idle {
 			parts = append(parts, fmt.Sprintf("%d idle", n))
@@ -123,6 +127,11 @@ func (p *Network) title(c Canvas, v *netView, draw netDraw) string {
 		if v.soft.dropped > 0 {
 			parts = append(parts, fmt.Sprintf("%s dropped", widget.Count(v.soft.dropped)))
 		}
+	case netDrops:
+		parts[0] = "dropped packets"
+		if d != nil {
+			parts = append(parts, d.rate(d.dropped).Format(1)+"/s", "mean of 10 s", "all namespaces")
+		}
 	case netDraws:
 	}
 	return widget.Title(c.Theme, c.Width, parts...)
@@ -137,13 +146,17 @@ func (p *Network) covers(v *netView) string {
 	return s
 }
 
-// byteRate is bytes a second, in powers of 1000 as links are.
+// byteRate is bytes a second, in powers of 1024 as sar's rxkB/s in the table below it.
 func byteRate(v float64) string {
-	s := widget.Short(v)
-	if i := len(s) - 1; i >= 0 && s[i] > '9' {
-		return s[:i] + " " + s[i:] + "B/s"
+	if v < 1000 {
+		return widget.Short(v) + " B/s"
 	}
-	return s + " B/s"
+	unit := 0
+	const units = "kMGTPE"
+	for v /= 1024; v >= 999.95 && unit < len(units)-1; v /= 1024 {
+		unit++
+	}
+	return fmt.Sprintf("%.1f %cB/s", v, units[unit])
 }
 
 // table draws one of the tables in at most height lines.
@@ -153,8 +166,12 @@ func (p *Network) table(f Frame, c Canvas, v *netView, draw netDraw, height int,
 	t := q.shown(f, v)
 	if len(t.Rows) == 0 {
 		what := "no interface did anything in the last half minute"
-		if draw == netSoft {
+		switch draw {
+		case netSoft:
 			what = "/proc/net/softnet_stat could not be read"
+		case netDrops:
+			return nothing(c, t, "no packet was dropped in what is kept, ten minutes at most")
+		case netDev, netErrors, netSpaces, netDraws:
 		}
 		return []string{widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, what).String()}
 	}
@@ -177,8 +194,11 @@ func (p *Network) table(f Frame, c Canvas, v *netView, draw netDraw, height int,
 		history := ifaceSeries(f, mostSpark, keys, bothBytes)
 		o.Spark = func(row string) []float64 { return history(byRow[row]) }
 		o.SparkTitle = "rx+tx, a sample each"
+		if c.Width < wideWidth {
+			o.SparkTitle = "rx+tx"
+		}
 	}
-	return q.list().draw(c, t, height, o)
+	return p.lists[draw].draw(c, t, height, o)
 }
 
 // foot is what is lost above the interfaces, in all namespaces: softnet, UDP, IP, connections.
@@ -187,7 +207,7 @@ func (p *Network) foot(f Frame, c Canvas, v *netView) []string {
 		return nil
 	}
 	lines := []string{widget.Title(c.Theme, c.Width, "above the interfaces", "all namespaces, per second")}
-	t := softnetTable(v)
+	t := softnetTable(f, v)
 	row := func(name, text string) {
 		lines = append(lines, widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, fmt.Sprintf("%-11s", name)).Plain(text).String())
 	}
@@ -198,6 +218,9 @@ func (p *Network) foot(f Frame, c Canvas, v *netView) []string {
 	row("udp", v.stackLine(c.Width-12, "idgm/s", "odgm/s", "idgmerr/s", "rcvbuf/s", "noport/s", "sndbuf/s"))
 	row("ip", v.stackLine(c.Width-12, "irec/s", "fwddgm/s", "idisc/s", "odisc/s", "onort/s", "asmf/s", "fragf/s"))
 	row("conntrack", v.trackLine(f))
+	if p.draw != netDrops {
+		row("drops", dropLine(f))
+	}
 	if who := v.worst(); who != "" {
 		row("worst", who)
 	}
@@ -249,8 +272,8 @@ func (v *netView) trackLine(f Frame) string {
 	}
 	var drop, failed float64
 	for _, s := range v.spaces {
-		drop += ratePer(s.conntrack.Drop+s.conntrack.EarlyDrop, s.seconds)
-		failed += ratePer(s.conntrack.InsertFailed, s.seconds)
+		drop += ratePer(s.conntrack.Drop+s.conntrack.EarlyDrop, s.seconds) * s.share
+		failed += ratePer(s.conntrack.InsertFailed, s.seconds) * s.share
 	}
 	return text + fmt.Sprintf("  drop %s insert_failed %s", widget.Short(drop), widget.Short(failed))
 }
@@ -271,13 +294,35 @@ func (v *netView) worst() string {
 		for _, x := range s.ifaces {
 			c := &x.counts
 			name := clean(x.link.Name) + where
-			note(ratePer(c.RxDropped, s.seconds), "%s rxdrop", name)
-			note(ratePer(c.TxDropped, s.seconds), "%s txdrop", name)
-			note(ratePer(c.RxErrors+c.TxErrors, s.seconds), "%s errors", name)
+			note(ratePer(c.RxDropped, x.seconds), "%s rxdrop", name)
+			note(ratePer(c.TxDropped, x.seconds), "%s txdrop", name)
+			note(ratePer(c.RxErrors+c.TxErrors, x.seconds), "%s errors", name)
 			note(x.qdrops, "%s queue", name)
 		}
 		note(ratePer(s.stack.UDPReceiveFull, s.seconds), "udp receive buffers%s", where)
 		note(ratePer(s.stack.TCPListenDrops, s.seconds), "listen queues%s", where)
 	}
 	return who
+}
+
+// dropLine names the reasons that packets were dropped for most, harmless ones included.
+func dropLine(f Frame) string {
+	v := dropsOver(f)
+	if v == nil {
+		why, _ := whyNot(f, collectors.DropsID, "dropsnoop")
+		return "- " + why
+	}
+	if !v.known {
+		return "- this kernel does not say why it frees a packet"
+	}
+	out := ""
+	for _, r := range v.reasons {
+		if r.packets > 0 && r.class != collectors.DropUnspecified {
+			out += fmt.Sprintf("%s %s/s  ", r.name, short(v.rate(r.packets)))
+		}
+	}
+	if out == "" {
+		return "none in the last 10 s"
+	}
+	return strings.TrimRight(out, " ")
 }

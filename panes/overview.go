@@ -19,6 +19,7 @@ const OverviewPane ID = "overview"
 // Overview is the first screen: findings, then the checklist of the first 60 seconds.
 type Overview struct {
 	selected string // row ID; empty: the first finding, or the first line without one
+	digits   map[ID]string
 }
 
 // NewOverview returns the pane.
@@ -44,7 +45,7 @@ func findingRow(id string) string { return "finding " + id }
 func (p *Overview) Update(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case Select:
-		p.selected = msg.Row
+		p.choose(msg.Row)
 	case Press:
 		if msg.ID == keymap.Open {
 			return p.open(msg.Frame)
@@ -58,15 +59,18 @@ func (p *Overview) Update(msg tea.Msg) tea.Cmd {
 func (p *Overview) open(f Frame) tea.Cmd {
 	at := p.at(f)
 	for _, l := range listed(f) {
-		if findingRow(l.finding.ID) == at && l.finding.Pane != "" {
-			return send(GoMsg{ID(l.finding.Pane), l.finding.Row})
+		if findingRow(l.finding.ID) == at {
+			return leadTo(l.finding)
 		}
 	}
 	if l, ok := checked(f, at); ok && l.pane != "" {
 		return send(GoMsg{l.pane, l.row})
 	}
-	return nil
+	return send(SayMsg{"this line has no pane of its own"})
 }
+
+// choose moves the cursor to a row.
+func (p *Overview) choose(row string) { p.selected = row }
 
 // at is the row the cursor is on: a row that has gone gives way to the first.
 func (p *Overview) at(f Frame) string {
@@ -144,7 +148,7 @@ func listed(f Frame) []listedFinding {
 	for _, x := range all { // what remains is a circle; it must not vanish
 		add(x, 0)
 	}
-	if f.Verdict != nil {
+	if f.judged() {
 		for _, x := range f.Verdict.Findings {
 			if !ids[x.ID] {
 				add(x, 0)

@@ -17,6 +17,7 @@ func (p *Overview) details(f Frame, c Canvas, list []line, at string, height int
 	if height < 3 {
 		return nil
 	}
+	f.sight = nil // pictures: the cursor is in the checklist
 	if c.Width >= wideWidth && height >= 24 {
 		return p.allDetails(f, c, list, height)
 	}
@@ -59,6 +60,7 @@ func detail(f Frame, c Canvas, l line, height int) []string {
 	case "mpstat":
 		t := cpuTable(f)
 		table := CPU{}
+		c.seen = nil // a picture: nothing in it can be chosen
 		lines := append([]string{widget.Title(c.Theme, c.Width, "mpstat -P ALL")}, table.tableLines(f, c, t, height-1)...)
 		return lines[:min(len(lines), height)]
 	case "runqlat":
@@ -141,6 +143,7 @@ func uptimeDetail(f Frame, c Canvas, l line, height int) []string {
 
 // whoLines lists the commands that run and wait most, in percent of one CPU's time.
 func whoLines(f Frame, c Canvas, height int) []string {
+	f = f.rowed()
 	samples := within(f, tasksOf)
 	if len(samples) == 0 || height < 3 {
 		return nil
@@ -191,7 +194,7 @@ func vmstatDetail(f Frame, c Canvas, height int) []string {
 		if s == nil || s.CPU == nil {
 			continue
 		}
-		v := vmstatOf(s.CPU)
+		v := vmstatOf(s.CPU, pageBytes(f))
 		cells := []string{v.r, v.b, v.si, v.so, v.bi, v.bo, v.in, v.cs, v.us, v.sy, v.id, v.wa, v.st}
 		rows = append(rows, widget.Cells(c.Theme, heads, cells, false, c.Width))
 	}
@@ -207,5 +210,5 @@ func runqlatDetail(f Frame, c Canvas, height int) []string {
 	if h.Now == nil {
 		return append(lines, missingPart(f, c, collectors.SchedID, "runqlat", "run-queue latency")...)
 	}
-	return append(lines, withStats(c.Theme, h, c.Width, height-1)...)
+	return append(lines, withStats(c, h, c.Width, height-1)...)
 }

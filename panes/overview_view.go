@@ -3,9 +3,9 @@
 package panes
 
 import (
-	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"time"
 
@@ -17,16 +17,25 @@ import (
 
 // View implements Pane: what is wrong, how it is known, and the selected line in full.
 func (p *Overview) View(f Frame, c Canvas) string {
-	if c.Width <= 0 || c.Height <= 0 {
+	if c.Width <= 0 || c.Height <= 0 || c.unseen { // no row of it can be a scope
 		return ""
+	}
+	if p.digits == nil {
+		p.digits = digits(All())
 	}
 	at := p.at(f)
 	list := checklist(f)
 	lines := p.findings(f, c, at, max(c.Height-len(list)-1, 2))
 	lines = append(lines, widget.Title(c.Theme, c.Width, "60 seconds"))
-	for _, l := range list {
-		lines = append(lines, checkLine(f, c, l, l.id == at))
+	var differs map[string]string
+	if c.against != nil {
+		differs = c.differences(p.Table(f), "value")
 	}
+	top, ids := len(lines), make([]string, 0, len(list))
+	for _, l := range list {
+		lines, ids = append(lines, p.checkLine(f, c, l, l.id == at, differs)), append(ids, l.id)
+	}
+	c.saw(block{lines: lines[top:], rows: ids, at: slices.Index(ids, at), choose: p.choose})
 	return fit(append(lines, p.details(f, c, list, at, c.Height-len(lines))...), c.Height)
 }
 
@@ -59,22 +68,30 @@ func (p *Overview) findings(f Frame, c Canvas, at string, height int) []string {
 	list := listed(f)
 	lines := []string{widget.Title(c.Theme, c.Width, append([]string{"findings"}, findingsSummary(f, list)...)...)}
 	if len(list) == 0 {
-		return append(lines, widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, silence(f)).String())
+		lines = append(lines, widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, silence(f)).String())
+		lines = append(lines, serviceLines(f, c, height-len(lines)-2)...)
+		return append(lines, checkedLines(f, c, height-len(lines))...)
 	}
 	first, room := 0, height-1
 	for i, l := range list { // the selected one and its evidence stay in sight
 		if findingRow(l.finding.ID) == at {
-			first = max(0, i+1+min(len(evidence(c, l)), room-1)-room)
+			first = max(0, i+1+min(len(evidence(f, c, l)), room-1)-room)
 		}
 	}
+	ids := []string{""}
 	for _, l := range list[min(first, len(list)-1):] {
-		selected := findingRow(l.finding.ID) == at
-		lines = append(lines, findingLine(c, l, selected))
-		if selected {
-			lines = append(lines, evidence(c, l)...)
+		row := findingRow(l.finding.ID)
+		lines, ids = append(lines, p.findingLine(c, l, row == at)), append(ids, row)
+		if row == at {
+			lines = append(lines, evidence(f, c, l)...)
+		}
+		for len(ids) < len(lines) { // its evidence belongs to it
+			ids = append(ids, row)
 		}
 	}
-	return lines[:min(len(lines), max(height, 2))]
+	n := min(len(lines), max(height, 2))
+	c.saw(block{lines: lines[:n], rows: ids[:n], at: slices.Index(ids[:n], at), choose: p.choose})
+	return append(lines[:n:n], checkedLines(f, c, min(height-n, 1))...)
 }
 
 // silence says truthfully what it means that nothing is listed.
@@ -85,7 +102,7 @@ func silence(f Frame) string {
 	case f.Now.Snapshot == nil:
 		return "waiting for the first sample …"
 	}
-	return fmt.Sprintf("none of %d rules found anything", f.Rules)
+	return nothingFound(f)
 }
 
 func findingsSummary(f Frame, list []listedFinding) []string {
@@ -116,13 +133,13 @@ func findingsSummary(f Frame, list []listedFinding) []string {
 		parts = append(parts, fmt.Sprintf("%d over", gone))
 	}
 	out := []string{strings.Join(parts, ", ")}
-	if f.Verdict != nil {
+	if f.judged() {
 		out = append(out, fmt.Sprintf("at %.0f s: %d", f.Verdict.After.Seconds(), len(f.Verdict.Findings)))
 	}
 	return out
 }
 
-func findingLine(c Canvas, l listedFinding, selected bool) string {
+func (p *Overview) findingLine(c Canvas, l listedFinding, selected bool) string {
 	x := l.finding
 	out := widget.NewLine(c.Width)
 	style, text := severityStyle(c.Theme, x.Severity), theme.Style{}
@@ -143,7 +160,7 @@ func findingLine(c Canvas, l listedFinding, selected bool) string {
 	if x.Resource != "" && !strings.Contains(what, x.Resource) && !strings.HasPrefix(x.ID, x.Resource+".") {
 		what = x.Resource + " " + what
 	}
-	digit := digitOf(ID(x.Pane))
+	digit := p.digitOf(ID(x.Pane))
 	end := c.Width - widget.Width(digit) - 1
 	who := ""
 	if len(x.Culprits) > 0 {
@@ -166,17 +183,33 @@ func findingLine(c Canvas, l listedFinding, selected bool) string {
 
 // culprit is a name and its share of the resource.
 func culprit(x triage.Culprit) string {
-	s := widget.Clip(x.Name.String(), 20)
+	s := clipName(x.Name.String(), 20)
 	if x.Share > 0 {
 		s += fmt.Sprintf(" %.0f %%", 100*x.Share)
 	}
 	return s
 }
 
-// evidence is what proves a finding, a few facts a line.
-func evidence(c Canvas, l listedFinding) []string {
+// clipName cuts a name to at most cells, and never the [PID] behind it: half a PID is another process.
+func clipName(name string, cells int) string {
+	at := strings.LastIndexByte(name, '[')
+	if at < 0 || !strings.HasSuffix(name, "]") {
+		return widget.Clip(name, cells)
+	}
+	return widget.Clip(name[:at], max(cells-len(name[at:]), 1)) + name[at:]
+}
+
+// evidence is what proves a finding, a few facts a line, and where the first process that is blamed
+// comes from.
+func evidence(f Frame, c Canvas, l listedFinding) []string {
 	x := l.finding
 	facts := append([]string{}, x.Evidence...)
+	for _, who := range x.Culprits {
+		if o := originOf(f, who.Target); o.String() != "" {
+			facts = append(facts, clipName(who.Name.String(), 20)+": "+o.String())
+			break
+		}
+	}
 	since := "since " + widget.Clock(x.Since)
 	if x.AtStart {
 		since = "since ≤" + widget.Clock(x.Since)
@@ -202,12 +235,36 @@ func evidence(c Canvas, l listedFinding) []string {
 	return append(out, row.String())
 }
 
-// digitOf is the key of a pane.
-func digitOf(id ID) string {
-	for _, p := range All() {
-		if i := p.Info(); i.ID == id {
-			return cmp.Or(i.Digit, ":") // by its name
+// keyWidth is what the longest of digits takes.
+const keyWidth = 3
+
+// digits are what opens each pane: its digit, or what to type of its name, as :cg.
+func digits(all []Pane) map[ID]string {
+	out := make(map[ID]string, len(all))
+	for _, p := range all {
+		i := p.Info()
+		if out[i.ID] = i.Digit; i.Digit == "" {
+			out[i.ID] = ":" + shortest(all, i.ID)
 		}
+	}
+	return out
+}
+
+// shortest is how much of a pane's name is enough: of several that begin so the palette takes the first.
+func shortest(all []Pane, id ID) string {
+	for n := 1; n < len(id); n++ {
+		i := slices.IndexFunc(all, func(p Pane) bool { return strings.HasPrefix(string(p.Info().ID), string(id[:n])) })
+		if all[i].Info().ID == id {
+			return string(id[:n])
+		}
+	}
+	return string(id)
+}
+
+// digitOf is what opens a pane; of one that there is none of, its name.
+func (p *Overview) digitOf(id ID) string {
+	if d, ok := p.digits[id]; ok {
+		return d
 	}
 	return string(id)
 }
@@ -219,7 +276,9 @@ const (
 	checkSpark   = 10
 )
 
-func checkLine(f Frame, c Canvas, l line, selected bool) string {
+// checkLine is a line of the checklist: with what its value differs by from the baseline in the place of
+// its sparkline, where it is compared.
+func (p *Overview) checkLine(f Frame, c Canvas, l line, selected bool, differs map[string]string) string {
 	out := widget.NewLine(c.Width)
 	name := theme.Style{}
 	if selected {
@@ -232,7 +291,7 @@ func checkLine(f Frame, c Canvas, l line, selected bool) string {
 		out.Put(severityStyle(c.Theme, sev), mark(sev))
 	}
 	out.To(checkName).Put(name, l.id).To(checkSummary)
-	digit := digitOf(l.pane)
+	digit := p.digitOf(l.pane)
 	spark := checkSpark
 	switch {
 	case c.Width >= wideWidth:
@@ -240,13 +299,16 @@ func checkLine(f Frame, c Canvas, l line, selected bool) string {
 	case c.Width < 60:
 		spark = 0
 	}
-	end := c.Width - 1 - widget.Width(digit)
+	end := c.Width - 1 - keyWidth
 	room := end - out.Width() - 1
 	if spark > 0 {
 		room -= spark + 2
 	}
 	out.Put(name, widget.Clip(l.summary(room), room))
-	if spark > 0 && len(l.series) > 0 {
+	switch {
+	case spark > 0 && differs != nil:
+		out.Right(c.Theme.Accent, differs[l.id], end-2-(spark-min(spark, checkSpark)))
+	case spark > 0 && len(l.series) > 0:
 		out.To(end-spark-2).Put(c.Theme.Accent, widget.Spark(l.series, spark, l.lo, l.hi))
 	}
 	return out.Right(c.Theme.Dim, digit, c.Width-1).String()
@@ -266,7 +328,7 @@ func Line(f Frame) string {
 		add("load -")
 	}
 	if c := cpuOver(f); c != nil {
-		v := vmstatOf(c)
+		v := vmstatOf(c, pageBytes(f))
 		add("r %s b %s cs %s us %s sy %s id %s wa %s st %s", v.r, v.b, v.cs, v.us, v.sy, v.id, v.wa, v.st)
 	} else {
 		add("r - b -")

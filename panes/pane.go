@@ -27,6 +27,10 @@ type Info struct {
 	Help  string // name of its page of help
 
 	Command string // the classic command whose numbers it shows: "iostat -xz 1"; empty for a drill-down
+
+	// Dear says that what the pane wants costs every task of the host: a report that prints all panes
+	// does without it, one that names the pane does not.
+	Dear bool
 }
 
 // Pane is one view. View and Table are pure functions of the frame and the pane's cursor.
@@ -49,22 +53,35 @@ type Pane interface {
 // missing.
 type Describer interface{ Describe(f Frame) string }
 
-// Scope is what all panes are about; the zero Scope is the whole host.
-type Scope struct{ Target collectors.Target }
-
 // Frame is a window on the history. Now is under the time cursor and the last of Past.
 type Frame struct {
 	Now  triage.Moment   // Snapshot is nil before the first
 	Past []triage.Moment // oldest first, Now included
+	Kept []triage.Moment // oldest first, all that the history keeps, Now included; nil: Past
 	// Span is what is summed, counted back from Now: 0 is the newest sample alone, which is what
 	// the screen shows; a report sums the whole run.
 	Span  time.Duration
 	Mark  *triage.Moment // "since start" counts from here; nil: since the probe attached
 	Scope Scope
-	At    time.Time // wall clock of Now, for display
+	At    time.Time       // wall clock of Now, for display
+	Live  []triage.Moment // the newest moments that are known; Now is older where time stands still
+
+	Filter *Filter // what the tables of the pane on the screen keep; nil: every row
+	sight  *sight  // where they note what is shown; nil: nobody asks
+	zoom   zoom    // of what is drawn over time
+
+	Still bool // the time stands: what Now lacks will not come
+	// RowsSince and CPUsSince are from when on the history has rows, and single CPUs: wall clock, for
+	// display. They are zero if Now has its own.
+	RowsSince, CPUsSince time.Time
 
 	Rules   int      // how many rules judge; 0: nothing is judged
 	Verdict *Verdict // nil before the first triage is complete
+}
+
+// judged says that the first triage was complete at the moment shown.
+func (f Frame) judged() bool {
+	return f.Verdict != nil && f.Now.Snapshot != nil && f.Now.At >= f.Verdict.After
 }
 
 // Verdict is what was found when the first triage was complete. It stays.
@@ -78,6 +95,11 @@ type Canvas struct {
 	Width, Height int
 	Theme         theme.Theme
 	Focused       bool
+
+	zoom    zoom        // as the frame's
+	against *comparison // what tables and distributions are drawn against; nil: nothing
+	seen    *seen       // gets what can be pointed at; nil: nobody asks
+	unseen  bool        // nobody looks: what the frame's sight gets is all that is wanted
 }
 
 // NewMsg says that the history has a new moment.
@@ -95,6 +117,9 @@ type GoMsg struct {
 	Row  string
 }
 
+// SayMsg shows a text on the status line: why a key did nothing.
+type SayMsg struct{ Text string }
+
 // MarkMsg makes the moment that is shown the start of "since start".
 type MarkMsg struct{}
 
@@ -104,6 +129,7 @@ type WantMsg struct{}
 // SavedMsg says where a snapshot was written, or why not.
 type SavedMsg struct {
 	Path string
+	Of   string // which moment it shows, in words; empty: the present
 	Err  error
 }
 

@@ -24,8 +24,9 @@ type process struct {
 	rss, swap uint64 // bytes
 	vsz       uint64
 	time      time.Duration // on a CPU since it began
+	timed     bool          // false: time is only that of the rows, and it had run before
 
-	run, sys             time.Duration
+	run, sys, guest      time.Duration // guest is the part of run-sys that virtual CPUs had
 	wait, leadWait       time.Duration
 	delay                time.Duration
 	vol, invol           uint64 // of the leader, as pidstat has them
@@ -40,15 +41,15 @@ type process struct {
 type processes struct {
 	collectors.Span
 	last *collectors.Tasks // the newest sample: counts of the host
+	page uint64            // bytes of one
 	list []process
 	all  bool // false: those that moved only, since the list of all is no longer kept
 
 	sorted []int32                    // TGID of the first ones of list, ascending: apart, so that a search stays in the cache
 	extra  map[collectors.Process]int // where the rest is
-}
 
-// pageSize is the unit of memory in the kernel's counts, on the machines we run on.
-const pageSize = 4096
+	ends map[collectors.Process]time.Duration // what those had run that ended since the list of all
+}
 
 // find is the index of a process, -1 if it is not there.
 func (p *processes) find(id collectors.Process) int {
@@ -74,7 +75,7 @@ func (p *processes) put(id collectors.Process, x process) int {
 
 // rowsOver lists the processes of a frame that did something. Nil without a scan.
 func rowsOver(f Frame) *processes {
-	sum := within(f, tasksOf)
+	sum := within(f.rowed(), tasksOf)
 	last := newest(f, tasksOf)
 	if last == nil {
 		if len(sum) == 0 {
@@ -82,7 +83,7 @@ func rowsOver(f Frame) *processes {
 		}
 		last = sum[len(sum)-1]
 	}
-	p := &processes{last: last}
+	p := &processes{last: last, page: pageBytes(f), list: make([]process, 0, 5*len(last.Rows)/4)}
 	p.sum(sum)
 	return p
 }
@@ -90,7 +91,7 @@ func rowsOver(f Frame) *processes {
 // processesOver lists the processes of a frame: those of the newest list of all, changed by the rows
 // and ends since. Nil without a scan.
 func processesOver(f Frame) *processes {
-	sum := within(f, tasksOf)
+	sum := within(f.rowed(), tasksOf)
 	last := newest(f, tasksOf)
 	if last == nil {
 		if len(sum) == 0 {
@@ -98,18 +99,22 @@ func processesOver(f Frame) *processes {
 		}
 		last = sum[len(sum)-1]
 	}
-	p := &processes{last: last}
+	p := &processes{last: last, page: pageBytes(f)}
 	reached := false
+	from := time.Duration(math.MaxInt64) // when the rows begin
 	for i := keyMoment(f); i < len(f.Past) && !reached; i++ {
 		s := f.Past[i].Snapshot
 		if s == nil || s.Tasks == nil {
 			continue
 		}
+		if s.Tasks.Rows != nil || s.Tasks.Key != nil {
+			from = min(from, s.Tasks.From)
+		}
 		if s.Tasks.Key != nil && !p.all {
 			p.all, p.list, p.extra = true, make([]process, 0, len(s.Tasks.Key)+len(s.Tasks.Key)/8), nil
 			p.sorted = make([]int32, 0, len(s.Tasks.Key))
 			for _, k := range s.Tasks.Key {
-				p.list, p.sorted = append(p.list, stateOf(k)), append(p.sorted, k.TGID)
+				p.list, p.sorted = append(p.list, p.stateOf(k)), append(p.sorted, k.TGID)
 			}
 		} else {
 			p.change(s.Tasks)
@@ -118,7 +123,27 @@ func processesOver(f Frame) *processes {
 	}
 	p.drop()
 	p.sum(sum)
+	p.beganInSight(f, from)
 	return p
+}
+
+// beganInSight finds those whose rows have all of their time; from is when the rows begin.
+func (p *processes) beganInSight(f Frame, from time.Duration) {
+	h := newest(f, hostOf)
+	if h == nil || h.Uptime == 0 {
+		return
+	}
+	for i := range p.list {
+		x := &p.list[i]
+		if x.timed || x.ProcInfo == nil {
+			continue
+		}
+		rows := from
+		if x.ended {
+			rows = p.From
+		}
+		x.timed = h.To-(h.Uptime-time.Duration(x.Start)) >= rows
+	}
 }
 
 // sum adds up what was done over the span.
@@ -137,11 +162,15 @@ func (p *processes) drop() {
 		return
 	}
 	all, sorted := p.list, len(p.sorted)
+	p.ends = make(map[collectors.Process]time.Duration)
 	p.list, p.sorted = all[:0], p.sorted[:0]
 	clear(p.extra)
 	for i := range all {
 		switch {
 		case all[i].dropped:
+			if all[i].timed {
+				p.ends[all[i].Process] = all[i].time
+			}
 		case i < sorted:
 			p.list, p.sorted = append(p.list, all[i]), append(p.sorted, all[i].TGID)
 		default:
@@ -169,10 +198,10 @@ func keyMoment(f Frame) int {
 	return oldest
 }
 
-func stateOf(k collectors.TaskState) process {
+func (p *processes) stateOf(k collectors.TaskState) process {
 	return process{
 		ProcInfo: k.ProcInfo, state: k.State, lacks: k.Lacks, threads: k.Threads, blocked: k.Blocked,
-		rss: uint64(k.RSS) * pageSize, swap: uint64(k.Swap) * pageSize, vsz: k.VSZ * pageSize, time: k.Time,
+		rss: uint64(k.RSS) * p.page, swap: uint64(k.Swap) * p.page, vsz: k.VSZ * p.page, time: k.Time, timed: true,
 	}
 }
 
@@ -185,16 +214,16 @@ func (p *processes) change(t *collectors.Tasks) {
 		}
 		k := p.find(r.Process)
 		if k < 0 {
-			k = p.put(r.Process, process{})
+			k = p.put(r.Process, process{timed: p.all}) // it is younger than the list of all
 		}
 		x := &p.list[k]
 		x.ProcInfo, x.state, x.lacks, x.threads, x.blocked = r.ProcInfo, r.State, r.Lacks, r.Threads, r.Blocked
-		x.rss, x.swap = uint64(r.RSS)*pageSize, 0
+		x.rss, x.swap = uint64(r.RSS)*p.page, 0
 		x.time += r.Run
 		if r.More != nil {
-			x.swap = uint64(r.More.Swap) * pageSize
+			x.swap = uint64(r.More.Swap) * p.page
 			if r.More.VSZ != 0 {
-				x.vsz = r.More.VSZ * pageSize
+				x.vsz = r.More.VSZ * p.page
 			}
 		}
 	}
@@ -212,12 +241,15 @@ func (p *processes) add(r *collectors.TaskRow) {
 	}
 	k := p.find(r.Process)
 	if k < 0 {
-		k = p.put(r.Process, process{ended: true, rss: uint64(r.RSS) * pageSize, threads: r.Threads, state: r.State})
+		ran, ok := p.ends[r.Process]
+		k = p.put(r.Process, process{ended: true, time: ran, timed: ok, rss: uint64(r.RSS) * p.page, threads: r.Threads, state: r.State})
 	}
 	x := &p.list[k]
 	if x.ended {
 		x.ProcInfo, x.lacks = r.ProcInfo, r.Lacks
-		x.time += r.Run
+		if !x.timed {
+			x.time += r.Run
+		}
 	}
 	x.moved = x.moved || r.Run > 0 || r.Wait > 0 || r.Blocked > 0
 	x.run += r.Run
@@ -235,6 +267,7 @@ func (p *processes) add(r *collectors.TaskRow) {
 		x.write += m.Write
 		x.cancels += m.Cancelled
 		x.delay += m.BlockDelay
+		x.guest += m.Guest.Duration()
 	}
 }
 
@@ -252,7 +285,7 @@ func leaderSwitches(r *collectors.TaskRow) (vol, invol uint64) {
 // went between two scans. It is /proc/stat less the sum of the processes, and only as exact as
 // that, which counts by ticks; false where it cannot be told.
 func (p *processes) gone(f Frame) (time.Duration, bool) {
-	cpu := cpuOver(f)
+	cpu := cpuOver(f.rowed())
 	if cpu == nil || cpu.Seconds() == 0 || p.Seconds() == 0 || math.Abs(cpu.Seconds()/p.Seconds()-1) > 0.1 {
 		return 0, false
 	}
@@ -306,4 +339,20 @@ func userOf(p *collectors.ProcInfo) string {
 // byUse orders processes: what ran most, then what holds most, then by number.
 func byUse(a, b *process) int {
 	return cmp.Or(cmp.Compare(b.run, a.run), cmp.Compare(b.rss, a.rss), cmp.Compare(a.PID, b.PID))
+}
+
+// pageBytes is the unit of what the kernel counts in pages.
+func pageBytes(f Frame) uint64 {
+	if h := newest(f, hostOf); h != nil && h.Facts != nil && h.Facts.PageSize > 0 {
+		return h.Facts.PageSize
+	}
+	return 4096
+}
+
+// hostMemory is the host's memory in bytes, 0 if it is not known.
+func hostMemory(f Frame) uint64 {
+	if h := newest(f, hostOf); h != nil {
+		return h.Mem.Total
+	}
+	return 0
 }

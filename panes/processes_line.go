@@ -14,7 +14,7 @@ import (
 
 // pidstatLine names the processes that use most CPU, and the one that waits most for it.
 func pidstatLine(f Frame) line {
-	l := line{id: "pidstat", pane: ProcessesPane, value: math.NaN(), unit: "%", hi: 100}
+	l := line{id: "pidstat", pane: ProcessesPane, value: math.NaN(), unit: "%", hi: 100, drawn: "busiest process, % of a CPU"}
 	set := rowsOver(f)
 	if set == nil || set.Seconds() == 0 {
 		l.why = waiting
@@ -26,8 +26,12 @@ func pidstatLine(f Frame) line {
 	}
 	top := largest(set, 2, func(x *process) time.Duration { return x.run })
 	for i, x := range top {
-		usr, sys := percentOf(x.run-x.sys, set), percentOf(x.sys, set)
-		l.parts = append(l.parts, part{fmt.Sprintf("%s %%usr %.0f %%sys %.0f", nameAndPID(x), usr, sys), 2 * i})
+		usr, sys := percentOf(max(x.run-x.sys-x.guest, 0), set), percentOf(x.sys, set)
+		text := fmt.Sprintf("%s %%usr %.0f %%sys %.0f", nameAndPID(x), usr, sys)
+		if guest := percentOf(x.guest, set); guest >= 0.5 {
+			text += fmt.Sprintf(" %%guest %.0f", guest)
+		}
+		l.parts = append(l.parts, part{text, 2 * i})
 	}
 	if len(top) == 0 {
 		l.parts = append(l.parts, part{"nobody ran", 0})
@@ -38,6 +42,10 @@ func pidstatLine(f Frame) line {
 	}
 	if w := largest(set, 1, func(x *process) time.Duration { return x.leadWait }); len(w) > 0 && percentOf(w[0].leadWait, set) >= 0.1 {
 		l.parts = append(l.parts, part{fmt.Sprintf("wait %s %.0f", nameAndPID(w[0]), percentOf(w[0].leadWait, set)), 1})
+	}
+	const worthy = 3 // percent of a CPU
+	if s := sumExec(within(f, execOf)); s != nil && s.percent(s.UnseenCPU) >= worthy {
+		l.parts = append(l.parts, part{fmt.Sprintf("short-lived %.0f %%", s.percent(s.UnseenCPU)), 0})
 	}
 	l.series = series(f, sparkSamples, tasksOf, func(t *collectors.Tasks) float64 {
 		if t.Seconds() == 0 || t.Rows == nil && t.Running > 1 {

@@ -110,7 +110,7 @@ func TestProcessesOver(t *testing.T) {
 			var got []row
 			for _, x := range set.list {
 				got = append(got, row{
-					x.Comm.Bytes(), x.run, x.time, x.rss / pageSize, x.vsz / pageSize, x.swap / pageSize, string(rune(x.state)), x.ended,
+					x.Comm.Bytes(), x.run, x.time, x.rss / 4096, x.vsz / 4096, x.swap / 4096, string(rune(x.state)), x.ended,
 				})
 			}
 			if diff := cmp.Diff(tt.want, got); diff != "" {
@@ -123,6 +123,84 @@ func TestProcessesOver(t *testing.T) {
 	}
 	if set := processesOver(tasksFrame(nil, nil)); set != nil {
 		t.Errorf("without a scan = %+v", set)
+	}
+}
+
+// What the virtual CPUs of a process had is not %usr, here as in the table.
+func TestPidstatLine(t *testing.T) {
+	row := func(ms, sys, guest int) collectors.TaskRow {
+		return collectors.TaskRow{
+			ProcInfo: proc(1, 0, "qemu"), Run: time.Duration(ms) * time.Millisecond, Sys: collectors.Micros(1000 * sys),
+			More: &collectors.TaskMore{Guest: collectors.Micros(1000 * guest)},
+		}
+	}
+	for name, tt := range map[string]struct {
+		row  collectors.TaskRow
+		want string
+	}{
+		"no guest":         {row(950, 50, 0), "qemu[1] %usr 90 %sys 5"},
+		"all of it":        {row(950, 0, 950), "qemu[1] %usr 0 %sys 0 %guest 95"},
+		"some":             {row(900, 100, 600), "qemu[1] %usr 20 %sys 10 %guest 60"},
+		"coarser than run": {row(100, 90, 20), "qemu[1] %usr 0 %sys 9 %guest 2"},
+	} {
+		f := tasksFrame(&collectors.Tasks{}, &collectors.Tasks{Rows: []collectors.TaskRow{tt.row}})
+		if got := pidstatLine(f).summary(200); got != tt.want {
+			t.Errorf("%s: pidstat says %q, want %q", name, got, tt.want)
+		}
+	}
+}
+
+// TestTimeKnown: TIME+ is that of a life or not known, never that of the rows which happen to be kept.
+func TestTimeKnown(t *testing.T) {
+	type T = collectors.Tasks
+	const up = time.Hour // when the run began
+	old, young := proc(1, 0, "old"), proc(2, 1, "young")
+	old.Start, young.Start = uint64(time.Minute), uint64(up+2500*time.Millisecond)
+	key := []collectors.TaskState{{ProcInfo: old, Time: time.Minute}}
+	ran := func(who ...*collectors.ProcInfo) (rows []collectors.TaskRow) {
+		for _, p := range who {
+			rows = append(rows, collectors.TaskRow{ProcInfo: p, Run: time.Second})
+		}
+		return rows
+	}
+	none := &T{}
+	gone := &T{Gone: []collectors.Process{old.Process, young.Process}}
+	for name, tt := range map[string]struct {
+		samples    []*T
+		over       time.Duration
+		noHost     bool
+		old, young string
+	}{
+		"listed":             {samples: []*T{{Key: key}, {Rows: ran(old)}, {Rows: ran(old, young)}}, old: "1:02.00", young: "0:01.00"},
+		"no list is kept":    {samples: []*T{none, {Rows: ran(old)}, {Rows: ran(old, young)}}, old: "-", young: "0:01.00"},
+		"rows begin later":   {samples: []*T{none, none, none, {Rows: ran(old, young)}}, old: "-", young: "-"},
+		"no uptime":          {samples: []*T{none, {Rows: ran(old)}, {Rows: ran(old, young)}}, noHost: true, old: "-", young: "-"},
+		"ended, listed":      {samples: []*T{{Key: key}, {Rows: ran(old)}, {Rows: ran(old, young)}, gone}, over: time.Hour, old: "1:02.00", young: "0:01.00"},
+		"ended, not listed":  {samples: []*T{none, {Rows: ran(old)}, {Rows: ran(old, young)}, gone}, over: time.Hour, old: "-", young: "0:01.00"},
+		"ended, short span":  {samples: []*T{{Key: key}, {Rows: ran(old)}, {Rows: ran(old)}, {Rows: ran(old)}, {Gone: gone.Gone}}, over: 2 * time.Second, old: "1:03.00"},
+		"listed after a gap": {samples: []*T{{Rows: ran(old)}, {Key: key}, {Rows: ran(old)}}, old: "1:01.00"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := tasksFrame(tt.samples...)
+			f.Span = tt.over
+			for i := range f.Past {
+				if s := f.Past[i].Snapshot; !tt.noHost {
+					s.Host = &collectors.Host{Span: s.Tasks.Span, Uptime: up + s.At, Facts: &collectors.Facts{}}
+				}
+			}
+			got := make(map[int32]string)
+			set := processesOver(f)
+			for i := range set.list {
+				for _, c := range processColumns(0) {
+					if c.ID == "TIME+" {
+						got[set.list[i].PID] = c.cell(&set.list[i], set.Span).fit(c.Column)
+					}
+				}
+			}
+			if got[1] != tt.old || got[2] != tt.young {
+				t.Errorf("TIME+ %q and %q, want %q and %q", got[1], got[2], tt.old, tt.young)
+			}
+		})
 	}
 }
 
@@ -286,4 +364,35 @@ func BenchmarkProcesses(b *testing.B) {
 			NewProcesses().Table(f)
 		}
 	})
+}
+
+// On a kernel of 64 KiB pages what is counted in pages is sixteen times as much.
+func TestPageSize(t *testing.T) {
+	at := func(page uint64) (rss, fallback uint64) {
+		f := busyStory(90).frame()
+		for i := range f.Past {
+			if s := f.Past[i].Snapshot; s != nil && s.Host != nil {
+				h, facts := *s.Host, *s.Host.Facts
+				facts.PageSize, h.Facts = page, &facts
+				s.Host = &h
+			}
+		}
+		set := processesOver(f)
+		return set.list[set.find(mostRSS(set).Process)].rss, pageBytes(f)
+	}
+	small, four := at(0)
+	large, sixtyFour := at(64 << 10)
+	if four != 4096 || sixtyFour != 64<<10 || small == 0 || large != 16*small {
+		t.Errorf("RSS = %d with pages of %d bytes, %d with %d", small, four, large, sixtyFour)
+	}
+}
+
+func mostRSS(set *processes) *process {
+	most := &set.list[0]
+	for i := range set.list {
+		if set.list[i].rss > most.rss {
+			most = &set.list[i]
+		}
+	}
+	return most
 }

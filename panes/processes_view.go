@@ -4,6 +4,7 @@ package panes
 
 import (
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 
@@ -16,8 +17,13 @@ func (p *Processes) View(f Frame, c Canvas) string {
 	if c.Width <= 0 || c.Height <= 0 {
 		return ""
 	}
-	t := p.table(f, shown)
+	listed := *p
+	listed.kernel = p.kernel || c.against != nil // a kernel thread that rested is not new
+	t := listed.table(f, c.near(shown))
 	lines := []string{p.title(c, t)}
+	if c.Height >= smallHeight {
+		lines = append(lines, shortLine(f, c)...)
+	}
 	widen(&t, c.Width)
 	switch {
 	case len(t.Rows) > 0:
@@ -75,6 +81,31 @@ func (p *Processes) title(c Canvas, t Table) string {
 	return widget.Title(c.Theme, c.Width, parts...)
 }
 
+// shortLine says what the processes used that no row can have, because they lived and died between two
+// scans. Nothing if that is next to nothing.
+func shortLine(f Frame, c Canvas) []string {
+	s := sumExec(within(f.rowed(), execOf))
+	if s == nil || s.Unseen == 0 || s.percent(s.UnseenCPU) < leastShort {
+		return nil
+	}
+	l := widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, "short-lived ").
+		Plain(fmt.Sprintf("%.1f %% in %s/s", s.percent(s.UnseenCPU), widget.Short(s.perSecond(s.Unseen))))
+	joint := ": "
+	for i := range s.short {
+		r := &s.short[i]
+		text := fmt.Sprintf("%s%s from %s %.1f %%", joint, widget.Clip(clean(r.Comm), 15), widget.Clip(from(r.ParentComm, r.Parent), 24), s.percent(r.UnseenCPU))
+		if r.UnseenCPU == 0 || widget.Width(text) > l.Left() {
+			break
+		}
+		l.Plain(text)
+		joint = ", "
+	}
+	return []string{l.String()}
+}
+
+// leastShort is how much of a CPU the short-lived must use to be named, in percent.
+const leastShort = 0.5
+
 // spark draws %CPU of each row over time, on screens that have room left.
 func (p *Processes) spark(f Frame) listOptions {
 	if p.threads {
@@ -92,11 +123,16 @@ func (p *Processes) spark(f Frame) listOptions {
 // cpuHistory is %CPU of every process over the last moments, by row, oldest first.
 func cpuHistory(f Frame) map[string][]float64 {
 	var samples []*collectors.Tasks
+	var blank []float64 // no numbers where the rows were given up
 	for i := len(f.Past) - 1; i >= 0 && len(samples) < mostSpark; i-- {
 		if s := f.Past[i].Snapshot; s != nil && s.Tasks != nil && s.Tasks.Seconds() > 0 {
-			samples = append(samples, s.Tasks)
+			samples, blank = append(samples, s.Tasks), append(blank, 0)
+			if s.Thin() {
+				blank[len(blank)-1] = math.NaN()
+			}
 		}
 	}
+	slices.Reverse(blank)
 	n := len(samples)
 	out := make(map[string][]float64)
 	for back, t := range samples {
@@ -107,7 +143,7 @@ func cpuHistory(f Frame) map[string][]float64 {
 			}
 			id := strconv.Itoa(int(r.PID))
 			if out[id] == nil {
-				out[id] = make([]float64, n)
+				out[id] = slices.Clone(blank)
 			}
 			out[id][n-1-back] = 100 * r.Run.Seconds() / t.Seconds()
 		}
@@ -126,20 +162,26 @@ func threadColumns() []Column {
 		number("cswch/s", "/s", 7, 1, 5), number("nvcswch/s", "/s", 9, 1, 6),
 		{ID: "S", Title: "S", Width: 1, Rank: 1, Left: true},
 		number("minflt/s", "/s", 8, 1, 8), number("majflt/s", "/s", 8, 1, 8),
-		number("kB_rd/s", "kB/s", 7, 1, 7), number("kB_wr/s", "kB/s", 7, 1, 7), number("PR", "", 4, 0, 9),
+		number("kB_rd/s", "KiB/s", 7, 1, 7), number("kB_wr/s", "KiB/s", 7, 1, 7), number("PR", "", 4, 0, 9),
 		{ID: "USER", Title: "USER", Width: 8, Rank: 9, Left: true},
 		{ID: "thread", Title: "thread", Width: 15, Rank: 2, Left: true},
 		{ID: "COMMAND", Title: "COMMAND", Width: 10, Left: true},
 	}
 }
 
+// threadID is the row ID of a thread.
+func threadID(r *collectors.ThreadRow) string {
+	return strconv.Itoa(int(r.TGID)) + "/" + strconv.Itoa(int(r.TID))
+}
+
 func threadRow(r *collectors.ThreadRow, s collectors.Span) Row {
 	n := func(v float64) Cell { return Number(v) }
 	run := r.Run
 	sys := min(r.Sys.Duration(), run)
-	io := func(b uint64) Cell { return rate(b, s).over(1024) }
+	io := func(b uint64) Cell { return rate(b, s).inKiB() }
 	return Row{
-		ID: strconv.Itoa(int(r.TGID)) + "/" + strconv.Itoa(int(r.TID)),
+		ID:     threadID(r),
+		Target: targetOf(r.ProcInfo),
 		Cells: []Cell{
 			n(float64(r.TGID)), n(float64(r.TID)),
 			percent(run-sys, s), percent(sys, s), percent(r.Wait, s), percent(run, s),
@@ -165,7 +207,7 @@ func (p *Processes) threadTable(f Frame) Table {
 	for i := range last.Busy {
 		t.Rows = append(t.Rows, threadRow(&last.Busy[i], last.Span))
 	}
-	p.byThread.order(&t)
+	p.byThread.arrange(f, &t)
 	switch {
 	case last.Source != "iter/task":
 		_, remedy := whyNot(f, collectors.TasksID, "pidstat")

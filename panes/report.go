@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"fmt"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -37,7 +38,9 @@ type Report struct {
 	Interval  time.Duration // 0: not known
 	Healthy   []Healthy
 	Unchecked []Unchecked
-	Brief     bool // text: only the part for a ticket
+	Brief     bool     // text: only the part for a ticket
+	Screen    []string // text: what was on the screen, above all else; none: nobody looked
+	Filtered  string   // what the pane on the screen left out; empty: nothing
 }
 
 // The text report.
@@ -66,7 +69,9 @@ func (w *writer) wrapped(indent, text string) {
 func wrapText(indent, text string) []string {
 	var out []string
 	row := ""
-	for _, word := range strings.Fields(text) {
+	// A number stays with its per cent.
+	for _, word := range strings.FieldsFunc(strings.ReplaceAll(text, " %", "\u00a0%"), func(c rune) bool { return c == ' ' }) {
+		word = strings.ReplaceAll(word, "\u00a0", " ")
 		if row != "" && widget.Width(indent+row+word)+1 > reportWidth {
 			out = append(out, indent+row)
 			row = ""
@@ -85,12 +90,17 @@ func (w *writer) head(title string) {
 	w.line("%s", title)
 }
 
-// Text writes the report as text: the part for a ticket, at most 60 lines of 100 columns, then
+// Text writes the report as text: the screen if there is one, the part for a ticket, at most 60 lines of 100 columns, then
 // every pane in full unless r.Brief.
 func Text(out io.Writer, r Report) error {
 	lines := ticket(r)
+	if len(r.Screen) > 0 {
+		rule := strings.Repeat("─", reportWidth)
+		lines = slices.Concat(r.Screen, []string{rule, ""}, lines)
+	}
 	if !r.Brief {
 		w := &writer{}
+		w.about(r)
 		for _, p := range r.Panes {
 			textPane(w, p, r.Frame)
 		}

@@ -29,6 +29,8 @@ type jsonReport struct {
 	Findings  []jsonFinding       `json:"findings"`
 	Healthy   []Healthy           `json:"healthy"`
 	Unchecked []Unchecked         `json:"unchecked"`
+	Scope     string              `json:"scope,omitempty"` // what rows that tell their owner are of; absent: the host
+	Changes   []jsonChange        `json:"changes"`
 	Panes     map[string]jsonPane `json:"panes"`
 }
 
@@ -89,6 +91,20 @@ type jsonCulprit struct {
 	PID    int32           `json:"pid,omitempty"`
 	Cgroup collectors.Safe `json:"cgroup"`
 	Share  float64         `json:"share"`
+	Parent *jsonParent     `json:"parent,omitempty"`      // of a culprit that was there at the end
+	Age    *float64        `json:"age_seconds,omitempty"` // its, at the end
+}
+
+type jsonParent struct {
+	Name collectors.Safe `json:"name"`
+	PID  int32           `json:"pid"`
+}
+
+// jsonChange is something that is not as it was; without an age it is a count over the whole run.
+type jsonChange struct {
+	Kind string          `json:"kind"` // log, oom, kill, start, exec
+	Age  *float64        `json:"age_seconds"`
+	Text collectors.Safe `json:"text"`
 }
 
 type jsonPane struct {
@@ -133,8 +149,9 @@ func JSON(w io.Writer, r Report) error {
 	out := jsonReport{
 		Schema: schema, Version: r.Version, Started: r.Started.Format(time.RFC3339), Duration: r.Duration.Seconds(),
 		Samples: samples(f), Rules: f.Rules,
-		Probes: []jsonProbe{}, Findings: []jsonFinding{}, Healthy: []Healthy{}, Unchecked: []Unchecked{}, Panes: map[string]jsonPane{},
+		Probes: []jsonProbe{}, Findings: []jsonFinding{}, Healthy: []Healthy{}, Unchecked: []Unchecked{}, Changes: []jsonChange{}, Panes: map[string]jsonPane{},
 	}
+	out.Scope = f.Scope.Name
 	if r.Interval > 0 {
 		s := r.Interval.Seconds()
 		out.Interval = &s
@@ -157,7 +174,15 @@ func JSON(w io.Writer, r Report) error {
 		began = f.Now.Taken.Add(-f.Now.At)
 	}
 	for _, l := range listed(f) {
-		out.Findings = append(out.Findings, findingJSON(l.finding, began))
+		out.Findings = append(out.Findings, findingJSON(f, l.finding, began))
+	}
+	for _, c := range changes(f) {
+		one := jsonChange{Kind: c.kind, Text: safe(c.text)}
+		if c.age >= 0 {
+			s := c.age.Seconds()
+			one.Age = &s
+		}
+		out.Changes = append(out.Changes, one)
 	}
 	for _, p := range r.Panes {
 		out.Panes[string(p.Info().ID)] = paneJSON(p.Table(f))
@@ -187,11 +212,11 @@ func stateReason(p collectors.Probe) string {
 	return ""
 }
 
-func findingJSON(x triage.Finding, began time.Time) jsonFinding {
+func findingJSON(f Frame, x triage.Finding, began time.Time) jsonFinding {
 	out := jsonFinding{
 		ID: x.ID, Severity: x.Severity, Title: x.Title, Resource: x.Resource, Value: x.Value, Unit: x.Unit, Threshold: x.Threshold,
 		N: x.N, Window: x.Window.Seconds(), Quality: x.Quality, Evidence: append([]string{}, x.Evidence...),
-		Victims: culpritsJSON(x.Victims), Culprits: culpritsJSON(x.Culprits),
+		Victims: culpritsJSON(Frame{}, x.Victims), Culprits: culpritsJSON(f, x.Culprits),
 		Since: began.Add(x.Since).Format(time.RFC3339), AtStart: x.AtStart, Pane: x.Pane, Command: x.Command,
 	}
 	if x.CausedBy != "" {
@@ -204,10 +229,20 @@ func findingJSON(x triage.Finding, began time.Time) jsonFinding {
 	return out
 }
 
-func culpritsJSON(list []triage.Culprit) []jsonCulprit {
+// culpritsJSON are names with their shares; of processes that the frame knows with their parent and age.
+func culpritsJSON(f Frame, list []triage.Culprit) []jsonCulprit {
 	out := []jsonCulprit{}
 	for _, x := range list {
-		out = append(out, jsonCulprit{x.Kind, x.Name, x.Target.Process.TGID, x.Cgroup, x.Share})
+		c := jsonCulprit{Kind: x.Kind, Name: x.Name, PID: x.Target.Process.TGID, Cgroup: x.Cgroup, Share: x.Share}
+		o := originOf(f, x.Target)
+		if o.parent != nil {
+			c.Parent = &jsonParent{collectors.Clean(o.parent.Comm), o.parent.TGID}
+		}
+		if o.age > 0 {
+			s := o.age.Seconds()
+			c.Age = &s
+		}
+		out = append(out, c)
 	}
 	return out
 }
@@ -228,8 +263,9 @@ func paneJSON(t Table) jsonPane {
 			cells[i] = r.cell(i)
 		}
 		out.Rows = append(out.Rows, cells)
+		id := safe(r.ID).String() // it may be a name that others chose
 		for i, c := range cells {
-			at := r.ID + "/" + t.Columns[i].ID
+			at := id + "/" + t.Columns[i].ID
 			if c.Badge != "" {
 				out.Badges[at] = c.Badge
 			}

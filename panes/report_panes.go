@@ -146,7 +146,7 @@ func (b textBlock) divide() (block, rest textBlock) {
 		rest = append(rest, block[worst])
 		block = slices.Delete(block, worst, worst+1)
 	}
-	slices.SortFunc(rest, func(a, b textColumn) int { return cmp.Compare(a.index, b.index) })
+	sortBy(rest, func(a, b textColumn) int { return cmp.Compare(a.index, b.index) })
 	return block, rest
 }
 

@@ -157,7 +157,7 @@ func TestTicketIsBounded(t *testing.T) {
 			probes := map[collectors.ID][]collectors.Probe{}
 			for i := range n {
 				f := one
-				f.ID = fmt.Sprintf("cpu.finding%d", i)
+				f.ID, f.Command = fmt.Sprintf("cpu.finding%d", i), fmt.Sprintf("vmstat -w %d", i)
 				f.Evidence = []string{strings.Repeat("a measured fact ", 12)}
 				if effects && i > 0 {
 					f.CausedBy = "cpu.finding0"
@@ -181,6 +181,18 @@ func TestTicketIsBounded(t *testing.T) {
 				if n > 0 && !strings.Contains(b.String(), want) {
 					t.Errorf("%d findings: no %q in\n%s", n, want, b.String())
 				}
+			}
+			listed := 0
+			for i := range n {
+				if strings.Contains(b.String(), fmt.Sprintf("cpu.finding%d %s", i, one.Title)) {
+					listed++
+					if !strings.Contains(b.String(), fmt.Sprintf("\n  vmstat -w %d\n", i)) {
+						t.Errorf("%d findings: finding %d is listed without its command:\n%s", n, i, b.String())
+					}
+				}
+			}
+			if listed < min(n, 1) || strings.Count(b.String(), "vmstat -w") != listed {
+				t.Errorf("%d findings: %d are listed, with %d commands", n, listed, strings.Count(b.String(), "vmstat -w"))
 			}
 			if want := "more"; n >= 10 && strings.Count(b.String(), want) < 3 {
 				t.Errorf("%d findings: what is left out is not counted:\n%s", n, b.String())

@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"bpf60/collectors"
+	"bpf60/triage"
 )
 
 // reportOf is a report over a frame's whole run.
@@ -187,26 +188,63 @@ func TestCPUFormulas(t *testing.T) {
 func TestVmstat(t *testing.T) {
 	c := &collectors.CPU{
 		Span: collectors.Span{To: 2 * time.Second}, Running: 3, Blocked: 1, Switches: 8000, Interrupts: 3000,
-		SwapIn: 10, SwapOut: 5, BlocksIn: 64, BlocksOut: 2048,
+		VMKnown: true, SwapIn: 10, SwapOut: 5, BlocksIn: 64, BlocksOut: 2048,
 		All: collectors.Ticks{User: 100, Nice: 20, Guest: 20, System: 30, IRQ: 5, SoftIRQ: 5, Idle: 200, IOWait: 30, Steal: 10},
 	}
 	want := vmstatRow{r: "3", b: "1", si: "20", so: "10", bi: "32", bo: "1024", in: "1.5k", cs: "4.0k", us: "25", sy: "10", id: "50", wa: "8", st: "2"}
-	if got := vmstatOf(c); got != want {
+	if got := vmstatOf(c, 4096); got != want {
 		t.Errorf("vmstatOf = %+v, want %+v", got, want)
 	}
-	table := vmstatTable(c)
+	table := vmstatTable(c, 16384)
 	numbers := map[string]float64{}
 	for i, col := range table.Columns {
 		numbers[col.ID], _ = table.Rows[0].Cells[i].Num()
 	}
 	if diff := cmp.Diff(map[string]float64{
-		"r": 3, "b": 1, "si": 20, "so": 10, "bi": 32, "bo": 1024, "in": 1500, "cs": 4000, "us": 25, "sy": 10, "id": 50, "wa": 7.5, "st": 2.5, "gu": 5,
+		"r": 3, "b": 1, "si": 80, "so": 40, "bi": 32, "bo": 1024, "in": 1500, "cs": 4000, "us": 25, "sy": 10, "id": 50, "wa": 7.5, "st": 2.5, "gu": 5,
 	}, numbers); diff != "" {
 		t.Errorf("vmstatTable (-want +got):\n%s", diff)
 	}
-	first := vmstatOf(&collectors.CPU{Running: 2})
+	first := vmstatOf(&collectors.CPU{Running: 2}, 4096)
 	if first.r != "2" || first.cs != "-" || first.us != "-" {
 		t.Errorf("the first sample has no rates: %+v", first)
+	}
+}
+
+// Without /proc/vmstat what is swapped and read is not 0 but unknown.
+func TestNoVMStat(t *testing.T) {
+	tests := map[string]struct {
+		known []bool // of each second
+		si    string
+	}{
+		"read":                {[]bool{true, true, true}, "0"},
+		"never read":          {[]bool{false, false, false}, "-"},
+		"not read now":        {[]bool{true, true, false}, "-"},
+		"not read for a time": {[]bool{true, false, true}, "-"},
+	}
+	for name, tt := range tests {
+		f := Frame{Span: 3 * time.Second}
+		for i, known := range tt.known {
+			at := time.Duration(i+1) * time.Second
+			c := &collectors.CPU{Span: collectors.Span{From: at - time.Second, To: at}, VMKnown: known}
+			f.Past = append(f.Past, triage.Moment{Snapshot: &collectors.Snapshot{At: at, CPU: c}})
+		}
+		f.Now = f.Past[len(f.Past)-1]
+		c := cpuOver(f)
+		row := vmstatOf(c, 4096)
+		if diff := cmp.Diff([]string{tt.si, tt.si, tt.si, tt.si}, []string{row.si, row.so, row.bi, row.bo}); diff != "" {
+			t.Errorf("%s: row (-want +got):\n%s", name, diff)
+		}
+		table := vmstatTable(c, 4096)
+		for i, col := range table.Columns {
+			cell := table.Rows[0].Cells[i]
+			if _, ok := cell.Num(); col.Unit == "KiB/s" && ok != (tt.si != "-") {
+				t.Errorf("%s: %s of the table is %+v", name, col.ID, cell)
+			}
+		}
+		if l := vmstatLine(f); (l.why == "") != (tt.si != "-") {
+			t.Errorf("%s: the checklist says %q", name, l.why)
+		}
 	}
 }
 

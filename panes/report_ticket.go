@@ -21,20 +21,37 @@ func ticket(r Report) []string {
 		print(w)
 		return w.lines
 	}
-	const few = 7 // lines of a part that gives way, its title included
+	const (
+		few   = 7  // lines of a part that gives way, its title included
+		proof = 20 // lines that the first cause wants
+		least = 10 // lines that it gets also where there are many findings
+		news  = 4  // lines that what changed gets then
+		first = 13 // lines that the first findings get in any case
+	)
+	forFindings := func(room int) int { return max(room-least-news, min(room, first), few) }
 	top := part(func(w *writer) { w.wrapped("", verdict(r)); textHost(w, r) })
 	list := part(func(w *writer) { textChecklist(w, r) })
-	verify := verifyLines(r)
 	checks := part(func(w *writer) { textChecks(w, r) })
 	quality := qualityLines(r)
-	room := ticketLines - len(top) - len(list) - len(verify)
-	findings := part(func(w *writer) { textFindings(w, r, max(room-min(len(checks), few)-min(len(quality), few), few)) })
-	room -= len(findings)
-	quality = atMost(quality, max(room-min(len(checks), few), few))
-	checks = atMost(checks, max(room-len(quality), 0))
+	room := ticketLines - len(top) - len(list)
+	var findings, verify []string
+	for n, printed := 0, 1; n < printed; n++ { // room for the commands of all findings that are printed
+		left := room - len(verifyLines(r, n))
+		findings = part(func(w *writer) {
+			printed = textFindings(w, r, forFindings(left-min(len(checks), few)-min(len(quality), few)))
+		})
+		verify = verifyLines(r, printed)
+	}
+	room -= len(findings) + len(verify)
+	changed := part(func(w *writer) {
+		textChanges(w, r.Frame, max(min(changesMost, room-min(len(checks), few)-min(len(quality), few)-least), news))
+	})
+	room -= len(changed)
+	quality = atMost(quality, max(room-min(len(checks), few)-proof, few))
+	checks = atMost(checks, max(room-len(quality)-proof, min(room-len(quality), few), 0))
 	room -= len(checks) + len(quality)
 	cause := part(func(w *writer) { textCause(w, r, room) })
-	return slices.Concat(top, findings, checks, list, cause, verify, quality)
+	return slices.Concat(top, findings, checks, changed, list, cause, verify, quality)
 }
 
 // atMost is the first lines of a part, and how many more there are.
@@ -89,23 +106,32 @@ func lastHost(f Frame) *collectors.Host {
 
 func textHost(w *writer, r Report) {
 	w.head("host")
+	for _, l := range hostNotes(r) {
+		w.line("  %s", l)
+	}
+}
+
+// hostNotes say where and when, and who measured.
+func hostNotes(r Report) []string {
+	var out []string
 	if h := lastHost(r.Frame); h != nil && h.Facts != nil {
 		x := h.Facts
 		virtual := ""
 		if x.Virtual != "" {
 			virtual = " · " + clean2(x.Virtual)
 		}
-		w.line("  %s · Linux %s %s%s · %d CPUs · %s memory, %s available · up %s", clean(x.Hostname), clean2(x.Kernel), clean2(x.Arch),
-			virtual, x.CPUs, widget.Bytes(h.Mem.Total), widget.Bytes(h.Mem.Available), widget.Age(h.Uptime))
+		out = append(out, fmt.Sprintf("%s · Linux %s %s%s · %d CPUs · %s memory, %s available · up %s", clean(x.Hostname), clean2(x.Kernel), clean2(x.Arch),
+			virtual, x.CPUs, widget.Bytes(h.Mem.Total), widget.Bytes(h.Mem.Available), widget.Age(h.Uptime)))
 	}
 	end := r.Started.Add(r.Duration)
 	const day, hour = "2006-01-02 15:04:05", "15:04:05"
-	w.line("  %s to %s UTC · %s to %s", r.Started.UTC().Format(day), end.UTC().Format(hour), r.Started.Format(day), end.Format(hour+" -07:00"))
 	interval := ""
 	if r.Interval > 0 {
 		interval = fmt.Sprintf(" at %s", r.Interval)
 	}
-	w.line("  bpf60 %s · %d samples%s in %.1f s", r.Version, samples(r.Frame), interval, r.Duration.Seconds())
+	return append(out,
+		fmt.Sprintf("%s to %s UTC · %s to %s", r.Started.UTC().Format(day), end.UTC().Format(hour), r.Started.Format(day), end.Format(hour+" -07:00")),
+		fmt.Sprintf("bpf60 %s · %d samples%s in %.1f s", r.Version, samples(r.Frame), interval, r.Duration.Seconds()))
 }
 
 // samples is how many moments the frame sums.
@@ -119,8 +145,8 @@ func samples(f Frame) int {
 	return n
 }
 
-// textFindings prints as many findings as have room.
-func textFindings(w *writer, r Report, room int) {
+// textFindings prints as many findings as have room, and says how many those are.
+func textFindings(w *writer, r Report, room int) (printed int) {
 	w.head("findings")
 	list := listed(r.Frame)
 	if len(list) == 0 {
@@ -128,20 +154,30 @@ func textFindings(w *writer, r Report, room int) {
 	}
 	for i, l := range list {
 		one := &writer{}
-		textFinding(one, l)
+		textFinding(one, r.Frame, l)
 		last := 0 // the line that counts the others
 		if i < len(list)-1 {
 			last = 1
 		}
 		if len(w.lines)+len(one.lines)+last > room {
-			w.line("  and %d more", len(list)-i)
-			return
+			w.line("  and %d more: %s", len(list)-i, ids(list[i:], reportWidth-20))
+			return i
 		}
 		w.lines = append(w.lines, one.lines...)
 	}
+	return len(list)
 }
 
-func textFinding(w *writer, l listedFinding) {
+// ids are the names of findings, as many as fit.
+func ids(list []listedFinding, cells int) string {
+	var out []string
+	for _, l := range list {
+		out = append(out, l.finding.ID)
+	}
+	return widget.ClipWords(strings.Join(out, ", "), cells)
+}
+
+func textFinding(w *writer, f Frame, l listedFinding) {
 	x := l.finding
 	indent := strings.Repeat("  ", l.depth)
 	over := ""
@@ -153,8 +189,15 @@ func textFinding(w *writer, l listedFinding) {
 	if len(x.Evidence) > 0 {
 		w.wrapped("  "+indent+"     ", strings.Join(x.Evidence, " · "))
 	}
-	if who := people("by", x.Culprits) + people("hits", x.Victims); who != "" {
-		w.wrapped("  "+indent+"     ", who)
+	var who []string
+	if by := people(f, x.Culprits); by != "" {
+		who = append(who, "by "+by)
+	}
+	if hits := people(Frame{}, x.Victims); hits != "" {
+		who = append(who, "hits "+hits)
+	}
+	if len(who) > 0 {
+		w.wrapped("  "+indent+"     ", strings.Join(who, " "))
 	}
 }
 
@@ -178,32 +221,26 @@ func measured(x triage.Finding) string {
 	return s
 }
 
-func people(word string, list []triage.Culprit) string {
-	var out []string
-	for _, x := range list {
-		s := culprit(x)
-		if g := x.Cgroup.String(); g != "" {
-			s += " in " + g
-		}
-		out = append(out, s)
-	}
-	if len(out) == 0 {
-		return ""
-	}
-	return " " + word + " " + strings.Join(out, ", ")
-}
-
 func textChecks(w *writer, r Report) {
 	if len(r.Healthy)+len(r.Unchecked) == 0 {
 		return
 	}
 	w.head("ruled out, and not checked")
+	for _, l := range checkNotes(r) {
+		w.wrapped("  ", l)
+	}
+}
+
+// checkNotes say what was ruled out, and what was not checked.
+func checkNotes(r Report) []string {
+	var out []string
 	for _, x := range r.Healthy {
-		w.line("  ok  %s: %s", x.Resource, strings.Join(x.Evidence, ", "))
+		out = append(out, strings.TrimSuffix("ok  "+x.Resource+": "+strings.Join(x.Evidence, ", "), ": "))
 	}
 	for _, x := range r.Unchecked {
-		w.wrapped("  --  ", x.Resource+": "+strings.TrimSuffix(x.Reason+"; "+x.Remedy, "; "))
+		out = append(out, "--  "+x.Resource+": "+strings.TrimSuffix(x.Reason+"; "+x.Remedy, "; "))
 	}
+	return out
 }
 
 func textChecklist(w *writer, r Report) {
@@ -215,52 +252,6 @@ func textChecklist(w *writer, r Report) {
 		}
 		w.line("  %s%-8s %-60s %s", status, l.id, l.summary(60), strings.TrimLeft(widget.Spark(l.series, 20, l.lo, l.hi), " "))
 	}
-}
-
-// textCause shows the rows and the histogram of the first cause's pane; with nothing found, of the
-// CPU, which every host has. It takes at most room lines.
-func textCause(w *writer, r Report, room int) {
-	pane := CPUPane
-	if list := listed(r.Frame); len(list) > 0 && list[0].finding.Pane != "" {
-		pane = ID(list[0].finding.Pane)
-	}
-	i := slices.IndexFunc(r.Panes, func(p Pane) bool { return p.Info().ID == pane })
-	if i < 0 || room < 8 {
-		return
-	}
-	t := r.Panes[i].Table(r.Frame)
-	w.head(t.Title)
-	if rows := t.Rows[:min(len(t.Rows), 4)]; len(rows) > 0 {
-		textBlocks(t.Columns, rows)[0].print(w, rows)
-	}
-	if waits, runs := causeLine(r.Frame, 4); pane == CPUPane && waits+runs != "" && room-len(w.lines) >= 2 {
-		w.line("  waits most  %s", waits)
-		w.line("  ran instead %s", runs)
-	}
-	const least = 9 // lines of a histogram that says something, the line below it included
-	for _, h := range t.Histograms {
-		if h.Now != nil && h.Now.Count() > 0 && room-len(w.lines) >= least {
-			w.head(h.Title + ": " + histogramSummary(h))
-			textHistogram(w, h, room-len(w.lines)-3)
-			break
-		}
-	}
-	if l := runqlatLine(r.Frame); pane == CPUPane && len(l.series) > 0 && len(w.lines) < room {
-		w.line("  p99, last %d samples, 0-1µs to >1s: %s", len(l.series), widget.Spark(l.series, len(l.series), l.lo, l.hi))
-	}
-}
-
-func verifyLines(r Report) []string {
-	var out []string
-	for _, l := range listed(r.Frame) {
-		if c := l.finding.Command; c != "" && !slices.Contains(out, "  "+c) && len(out) < 4 {
-			out = append(out, "  "+c)
-		}
-	}
-	if len(out) > 0 {
-		out = append([]string{"", "to verify"}, out...)
-	}
-	return out
 }
 
 // probeRow is a probe with the collector that owns it.
@@ -280,7 +271,7 @@ func probes(f Frame) []probeRow {
 			out = append(out, probeRow{id, p})
 		}
 	}
-	slices.SortFunc(out, func(a, b probeRow) int {
+	sortBy(out, func(a, b probeRow) int {
 		return cmp.Or(cmp.Compare(a.collector, b.collector), cmp.Compare(a.Name, b.Name))
 	})
 	return out
@@ -288,49 +279,64 @@ func probes(f Frame) []probeRow {
 
 // qualityLines say how far the numbers can be trusted, and what they cost.
 func qualityLines(r Report) []string {
-	on, off, lost := probeCounts(r.Frame)
 	out := []string{"", "quality"}
-	head := fmt.Sprintf("  %d probes on, %d off · events lost %d", on, off, lost)
-	if s := newest(r.Frame, selfOf); s != nil {
-		head += fmt.Sprintf(" · own cost %.2f s CPU, %s at most, bpf %.3f s~", s.CPUTotal.Seconds(), widget.Bytes(s.MaxRSS), s.BPFTotal.Seconds())
-	}
-	out = append(out, head)
-	quiet := 0
-	groups := make(map[string][]string) // names of the probes that share state, reason and remedy
-	var order []string
-	for _, p := range probes(r.Frame) {
-		switch {
-		case p.NsPerEvent > 0 || p.Lost > 0:
-			out = append(out, fmt.Sprintf("  %-18s %-8s %s", p.Name, p.State, probeCost(p.Probe)))
-		case p.Reason == "":
-			quiet++
-			continue
-		}
-		if p.Reason != "" {
-			why := fmt.Sprintf("%s: %s", p.State, strings.TrimSuffix(clean2(p.Reason)+"; "+clean2(p.Remedy), "; "))
-			if groups[why] == nil {
-				order = append(order, why)
-			}
-			groups[why] = append(groups[why], p.Name)
-		}
-	}
-	for _, why := range order {
-		out = append(out, wrapText("  ", strings.Join(groups[why], ", ")+" "+why)...)
-	}
-	if quiet > 0 {
-		out = append(out, fmt.Sprintf("  %d more without a remark", quiet))
+	for _, l := range qualityNotes(r) {
+		out = append(out, wrapText("  ", l)...)
 	}
 	return out
 }
 
-// probeCost is what a probe has counted and what that cost.
-func probeCost(p collectors.Probe) string {
-	s := p.Hook
-	if p.NsPerEvent > 0 {
-		s += fmt.Sprintf(", %s events × %.0f ns~", widget.Count(p.Events), p.NsPerEvent)
+// qualityNotes say it in lines of any length, what matters most first.
+func qualityNotes(r Report) []string {
+	on, off, lost := probeCounts(r.Frame)
+	head := fmt.Sprintf("%d probes on, %d off · events lost %d", on, off, lost)
+	if s := newest(r.Frame, selfOf); s != nil {
+		head += fmt.Sprintf(" · own cost %.2f s CPU, %s at most, bpf %.3f s~", s.CPUTotal.Seconds(), widget.Bytes(s.MaxRSS), s.BPFTotal.Seconds())
 	}
-	if p.Lost > 0 {
-		s += fmt.Sprintf(", lost %d", p.Lost)
+	out := append([]string{head}, lateNotes(r.Frame)...)
+	groups := make(map[string][]string) // names of the probes that share state, reason and remedy
+	var order, idle []string
+	var costly []collectors.Probe
+	for _, p := range probes(r.Frame) {
+		if p.Lost > 0 {
+			out = append(out, fmt.Sprintf("%s %s (%s) lost %d of %s events", p.Name, p.State, p.Hook, p.Lost, widget.Count(p.Events+p.Lost)))
+		}
+		if p.NsPerEvent > 0 && p.Events > 0 {
+			costly = append(costly, p.Probe)
+		}
+		if p.Reason == "" {
+			continue
+		}
+		why := fmt.Sprintf("%s: %s", p.State, strings.TrimSuffix(clean2(p.Reason)+"; "+clean2(p.Remedy), "; "))
+		switch {
+		case groups[why] != nil:
+		case p.State == collectors.Idle:
+			idle = append(idle, why)
+		default:
+			order = append(order, why)
+		}
+		groups[why] = append(groups[why], p.Name)
 	}
-	return s
+	for _, why := range order {
+		out = append(out, strings.Join(groups[why], ", ")+" "+why)
+	}
+	if len(costly) > 0 {
+		out = append(out, probeCosts(costly))
+	}
+	for _, why := range idle {
+		out = append(out, strings.Join(groups[why], ", ")+" "+why)
+	}
+	return out
+}
+
+// probeCosts names the probes that cost most, with what they counted and what an event costs.
+func probeCosts(list []collectors.Probe) string {
+	const most = 5
+	cost := func(p collectors.Probe) float64 { return float64(p.Events) * p.NsPerEvent }
+	sortStably(list, func(a, b collectors.Probe) int { return cmp.Compare(cost(b), cost(a)) })
+	var out []string
+	for _, p := range list[:min(len(list), most)] {
+		out = append(out, fmt.Sprintf("%s %s × %.0f ns~", p.Name, widget.Count(p.Events), p.NsPerEvent))
+	}
+	return "cost most: " + strings.Join(out, " · ")
 }

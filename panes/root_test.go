@@ -3,16 +3,15 @@
 package panes
 
 import (
+	"encoding/json"
 	"errors"
 	"reflect"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
-	tea "github.com/charmbracelet/bubbletea"
-
 	"bpf60/collectors"
-	"bpf60/keymap"
 	"bpf60/triage"
 )
 
@@ -49,30 +48,35 @@ func TestFlows(t *testing.T) {
 		"tab":                         {[]string{"tab"}, []string{"[2 CPU]"}, nil},
 		"tab wraps":                   {tabs(), []string{"[1 Over]"}, nil},
 		"digit":                       {[]string{"2"}, []string{"[2 CPU]", "run-queue latency"}, nil},
-		"reserved digit does nothing": {[]string{"9"}, []string{"[1 Over]"}, []string{"not built"}},
+		"the last digits":             {[]string{"9", "0"}, []string{"[0 Probes]"}, nil},
 		"enter opens the line":        {[]string{"enter"}, []string{"[2 CPU]", "> all"}, nil},
 		"enter selects the busiest":   {[]string{"j", "j", "j", "enter"}, []string{"[2 CPU]", ">   0"}, nil},
 		"enter opens a CPU":           {[]string{"2", "j", "j", "enter"}, []string{"2 CPU › cpu1", "Esc back", "waits for this CPU"}, nil},
 		"esc keeps the cursor":        {[]string{"2", "j", "j", "enter", "esc"}, []string{"[2 CPU]", ">   1"}, nil},
 		"esc at the top":              {[]string{"esc"}, []string{"this is the top"}, nil},
 		"enter on all":                {[]string{"2", "enter"}, []string{"select a CPU first"}, nil},
-		"next CPU on its page":        {[]string{"2", "j", "enter", "j"}, []string{"› cpu1"}, nil},
+		"next CPU on its page":        {[]string{"2", "j", "enter", "n"}, []string{"› cpu1"}, nil},
 		"v draws percentiles":         {[]string{"2", "v"}, []string{"◆ p99", "v heat map"}, nil},
 		"v draws a heat map":          {[]string{"2", "v", "v"}, []string{"one column a sample", "v histogram"}, []string{"◆ p99"}},
 		"v comes round":               {[]string{"2", "v", "v", "v"}, []string{"last interval", "usecs"}, nil},
 		"i by cpu":                    {[]string{"2", "i"}, []string{"by cpu", "cpu0", "cpu1"}, nil},
 		"i by cause attaches":         {[]string{"2", "i", "i"}, []string{"by cause", "attaching runqlat by cause …"}, nil},
-		"i comes round":               {[]string{"2", "i", "i", "i"}, []string{"── all ──"}, []string{"by cause"}},
+		"i by process":                {[]string{"2", "i", "i", "i"}, []string{"by process", "php-fpm[812]", "gzip[4121]"}, nil},
+		"i by cgroup attaches":        {[]string{"2", "i", "i", "i", "i"}, []string{"by cgroup", "backup"}, nil},
+		"i comes round":               {[]string{"2", "i", "i", "i", "i", "i"}, []string{"── all ──"}, []string{"by cause", "by process", "by cgroup"}},
+		"off-cpu":                     {[]string{"2", "t", "t", "t"}, []string{"off-cpu", "preempted", "ep_poll"}, nil},
+		"off-cpu one reason":          {[]string{"2", "t", "t", "t", "i"}, []string{"── sleep ──", "mean"}, nil},
+		"off-cpu comes round":         {[]string{"2", "t", "t", "t", "t"}, []string{"run-queue latency"}, []string{"off-cpu ──"}},
 		"x marks":                     {[]string{"2", "x"}, []string{"start is now 09:27:30"}, nil},
 		"G and gg":                    {[]string{"2", "G", "g", "g"}, []string{"> all"}, nil},
 		"G":                           {[]string{"2", "G"}, []string{">   1"}, nil},
 		"g alone is a prefix":         {[]string{"2", "G", "g", "j", "k"}, []string{">   0"}, nil},
 		"several runes at once":       {[]string{"2jj"}, []string{"[2 CPU]", ">   1"}, nil},
-		"runes across a drill-down":   {[]string{"2", "j", "enter", "jv"}, []string{"› cpu1", "◆ p99"}, nil},
+		"runes across a drill-down":   {[]string{"2", "j", "enter", "nv"}, []string{"› cpu1", "v heat map"}, nil},
 		"left while live":             {[]string{"left"}, []string{"pause first"}, nil},
 		"no snapshot without a place": {[]string{"S"}, []string{"nowhere to save"}, nil},
 		"help":                        {[]string{"2", "?"}, []string{"help: CPU", "percentiles", "space p"}, nil},
-		"help shows the page":         {[]string{"2", "?", "G"}, []string{"Overhead"}, nil},
+		"help shows the page":         {[]string{"2", "?", "G"}, []string{"through the last 50 views"}, nil},
 		"help closes":                 {[]string{"?", "q"}, []string{"[1 Over]", "60 seconds"}, []string{"help:"}},
 		"help searches":               {[]string{"?", "/", "p", "a", "u", "s"}, []string{"/paus", "pause"}, []string{"next pane"}},
 		"help runs the choice":        {[]string{"?", "/", "p", "a", "u", "s", "enter"}, []string{"PAUSED"}, []string{"help:"}},
@@ -94,7 +98,9 @@ func TestFlows(t *testing.T) {
 	}
 }
 
-func TestPause(t *testing.T) {
+func TestPause(t *testing.T) { synctest.Test(t, testPause) }
+
+func testPause(t *testing.T) {
 	s := busyStory(91)
 	now := 90 * time.Second
 	r := resize(root(s.frame(), func(c *Config) { c.Clock = func() time.Duration { return now } }), 80, 24)
@@ -223,10 +229,13 @@ func TestSnapshot(t *testing.T) {
 	fail := errors.New("writing bpf60-db-2.txt: no space left on device; choose another directory")
 	var answer error
 	r := resize(root(busyStory(91).frame(), func(c *Config) {
-		c.Save = func(b []byte) (string, error) {
-			body = b
+		c.Save = saver(func(text, data []byte, _ error) (string, error) {
+			body = text
+			if !json.Valid(data) {
+				t.Errorf("the JSON beside the text is none: %.100s", data)
+			}
 			return "/home/me/bpf60-db-2.txt", answer
-		}
+		})
 	}), 80, 24)
 	press(r, "2", "j", "enter")
 	_, cmd := r.Update(keyMsg("S"))
@@ -241,6 +250,9 @@ func TestSnapshot(t *testing.T) {
 			t.Errorf("the snapshot lacks %q", want)
 		}
 	}
+	if screen, _, _ := strings.Cut(string(body), strings.Repeat("─", reportWidth)+"\n\n"); !strings.Contains(screen, "CPU › cpu0") || strings.Contains(screen, "\x1b") {
+		t.Errorf("the snapshot does not begin with the screen:\n%.2000s", body)
+	}
 	answer = fail
 	press(r, "S")
 	sees(t, r, "refused", "no space left on device")
@@ -250,76 +262,8 @@ func TestSnapshot(t *testing.T) {
 	}
 }
 
-func TestQuit(t *testing.T) {
-	quits := func(cmd tea.Cmd) bool {
-		if cmd == nil {
-			return false
-		}
-		_, ok := cmd().(tea.QuitMsg)
-		return ok
-	}
-	tests := map[string]struct {
-		before []string
-		key    string
-		size   int
-		want   bool
-	}{
-		"q":                          {nil, "q", 24, true},
-		"ctrl+c":                     {nil, "ctrl+c", 24, true},
-		"ctrl+c in help":             {[]string{"?"}, "ctrl+c", 24, true},
-		"ctrl+c in search":           {[]string{"?", "/"}, "ctrl+c", 24, true},
-		"q in help closes it":        {[]string{"?"}, "q", 24, false},
-		"q in search is a letter":    {[]string{"?", "/"}, "q", 24, false},
-		"q on a screen that is tiny": {nil, "q", 3, true},
-		"another key":                {nil, "Q", 24, false},
-	}
-	for name, tt := range tests {
-		t.Run(name, func(t *testing.T) {
-			r := resize(root(busyStory(61).frame()), 80, tt.size)
-			press(r, tt.before...)
-			_, cmd := r.Update(keyMsg(tt.key))
-			if got := quits(cmd); got != tt.want {
-				t.Errorf("quits = %t, want %t", got, tt.want)
-			}
-		})
-	}
-}
-
-func TestTerminalKeys(t *testing.T) {
-	r := resize(root(busyStory(61).frame()), 80, 24)
-	if _, cmd := r.Update(keyMsg("ctrl+z")); cmd == nil || cmd() != (tea.SuspendMsg{}) {
-		t.Error("^Z does not suspend")
-	}
-	if _, cmd := r.Update(keyMsg("ctrl+l")); cmd == nil || reflect.TypeOf(cmd()) != reflect.TypeOf(tea.ClearScreen()) {
-		t.Error("^L does not redraw")
-	}
-	before := r.View()
-	r.Update(tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune("q2"), Paste: true})
-	if r.View() != before {
-		t.Error("pasted text was taken for keys")
-	}
-	r.Update(tea.MouseMsg{X: 10, Y: 1, Button: tea.MouseButtonLeft, Action: tea.MouseActionPress})
-	sees(t, r, "a click on the tab", "[2 CPU]")
-	r.Update(tea.MouseMsg{Button: tea.MouseButtonWheelDown})
-	sees(t, r, "the wheel", ">   0")
-}
-
-func TestRebound(t *testing.T) {
-	keys, errs := keymap.Rebind(map[string][]string{"pause": {"z"}, "cpu.draw": {"w"}, "go.cpu": {"u"}}, GlobalKeys(All()), NewCPU().Keys())
-	if len(errs) > 0 {
-		t.Fatal(errs)
-	}
-	r := resize(root(busyStory(91).frame(), func(c *Config) { c.Keys = keys }), 80, 24)
-	press(r, "2")
-	sees(t, r, "2 does nothing", "[1 Over]")
-	press(r, "u", "v")
-	sees(t, r, "v does nothing", "[2 CPU]", "w percentiles", "z pause")
-	if _, errs := keymap.Rebind(map[string][]string{"pause": {"2"}}, GlobalKeys(All()), NewCPU().Keys()); len(errs) != 1 {
-		t.Errorf("pause on the digit of a pane: %v, want one complaint", errs)
-	}
-	press(r, "w", "z")
-	sees(t, r, "w and z do", "PAUSED", "◆ p99")
-}
+// saver is a Config.Save that notes nothing.
+func saver(w Writer) func() Writer { return func() Writer { return w } }
 
 // Bubble Tea asks for the screen after every message; it must be drawn only when something changed.
 func TestViewIsKept(t *testing.T) {
@@ -342,22 +286,24 @@ func TestFirstFrame(t *testing.T) {
 	sees(t, r, "keys before any sample", "[2 CPU]")
 }
 
-// Why a number is missing is said to who walks to it, only to him, and only while it is true.
-func TestWhyIsOneKeyAway(t *testing.T) {
-	const why = "runq -: needs CAP_BPF"
-	r := resize(root(deniedFrame()), 80, 24)
-	press(r, "2", "j")
-	sees(t, r, "on the row", why)
-	press(r, "v")
-	sees(t, r, "another key", "v heat map")
-	press(r, "k")
-	sees(t, r, "back on it", why)
-	for _, m := range busyStory(91).frame().Past {
-		r.cfg.History.Append(m)
-	}
-	r.Update(NewMsg{})
-	if strings.Contains(r.View(), why) {
-		t.Errorf("the reason outlives what it explains:\n%s", r.View())
+// Whoever is faster than the first sample finds keys that do nothing yet.
+func TestKeysBeforeTheFirstSample(t *testing.T) {
+	for _, recorded := range []string{"", "web-7"} {
+		for _, k := range append(GlobalKeys(All()), TableKeys()...) {
+			for _, name := range k.Keys() {
+				synctest.Test(t, func(t *testing.T) {
+					r := resize(New(Config{Panes: All(), History: &triage.History{}, Theme: plain(), Recorded: recorded}), 80, 24)
+					if recorded == "" {
+						press(r, "p")
+					}
+					press(r, name)
+					press(r, " ")
+					if n := len(look(r)); n != 24 {
+						t.Errorf("%q leaves %d lines, want 24", name, n)
+					}
+				})
+			}
+		}
 	}
 }
 

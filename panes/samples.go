@@ -58,6 +58,44 @@ func within[T any](f Frame, get func(*collectors.Snapshot) *T) []*T {
 	return out
 }
 
+// rowed cuts the span to the time whose rows are kept. Of what the history gave up nobody knows what
+// happened: it must not count as time in which nothing did.
+func (f Frame) rowed() Frame {
+	if f.Span == 0 {
+		return f
+	}
+	for _, m := range slices.Backward(f.Past) {
+		if m.Snapshot != nil && m.Snapshot.Thin() {
+			if kept := f.Now.At - m.At; kept > 0 {
+				f.Span = min(f.Span, kept)
+			}
+			break
+		}
+	}
+	return f
+}
+
+// rowsNote says from when the rows of a table are, where that is not the whole span.
+func rowsNote(f Frame, t *Table) {
+	if kept := f.rowed().Span; kept < f.Span && kept < f.Now.At {
+		t.Notes = append(t.Notes, "rows: since "+f.At.Add(-kept).Format(time.TimeOnly)+", what is older was given up for room")
+	}
+}
+
+// cpusNote says from when the single CPUs of a table are, where those of older samples were given up: they
+// are of less time than the sum of all.
+func cpusNote(f Frame, t *Table, given func(*collectors.Snapshot) bool) {
+	for _, m := range slices.Backward(f.Past) {
+		if f.Span == 0 || m.At <= f.Now.At-f.Span {
+			return
+		}
+		if m.Snapshot != nil && given(m.Snapshot) {
+			t.Notes = append(t.Notes, "single CPUs: since "+f.At.Add(m.At-f.Now.At).Format(time.TimeOnly)+", what is older is only known of all together")
+			return
+		}
+	}
+}
+
 // series returns one number a moment, the newest last, at most n of them. A moment without the
 // sample is left out: the next sample spans it.
 func series[T any](f Frame, n int, get func(*collectors.Snapshot) *T, value func(*T) float64) []float64 {
@@ -73,12 +111,14 @@ func series[T any](f Frame, n int, get func(*collectors.Snapshot) *T, value func
 	return out
 }
 
-// join extends a span to hold another.
+// join adds a span to a sum of others. It is as long as both, and ends where the later does: between two
+// samples nobody may have looked, and that time is not measured.
 func join(a, b collectors.Span) collectors.Span {
 	if a.Seconds() == 0 {
 		return b
 	}
-	return collectors.Span{From: min(a.From, b.From), To: max(a.To, b.To)}
+	to := max(a.To, b.To)
+	return collectors.Span{From: to - (a.To - a.From) - max(b.To-b.From, 0), To: to}
 }
 
 // cpuOver is /proc/stat over the frame: deltas summed, gauges of the newest. Nil without one.
@@ -101,10 +141,11 @@ func cpuOver(f Frame) *collectors.CPU {
 			continue
 		}
 		sum.Span = join(sum.Span, c.Span)
-		sum.All = addTicks(sum.All, c.All)
+		sum.All = sum.All.Plus(c.All)
 		sum.Switches += c.Switches
 		sum.Interrupts += c.Interrupts
 		sum.Forks += c.Forks
+		sum.VMKnown = sum.VMKnown && c.VMKnown // a part of the run is no rate of it
 		sum.SwapIn += c.SwapIn
 		sum.SwapOut += c.SwapOut
 		sum.BlocksIn += c.BlocksIn
@@ -116,26 +157,19 @@ func cpuOver(f Frame) *collectors.CPU {
 				at[t.CPU] = i
 				sum.CPUs = append(sum.CPUs, collectors.CPUTime{CPU: t.CPU})
 			}
-			sum.CPUs[i].Ticks = addTicks(sum.CPUs[i].Ticks, t.Ticks)
+			sum.CPUs[i].Ticks = sum.CPUs[i].Ticks.Plus(t.Ticks)
 		}
 	}
-	slices.SortFunc(sum.CPUs, func(a, b collectors.CPUTime) int { return cmp.Compare(a.CPU, b.CPU) })
+	sortBy(sum.CPUs, func(a, b collectors.CPUTime) int { return cmp.Compare(a.CPU, b.CPU) })
 	return &sum
-}
-
-func addTicks(a, b collectors.Ticks) collectors.Ticks {
-	return collectors.Ticks{
-		User: a.User + b.User, Nice: a.Nice + b.Nice, System: a.System + b.System, Idle: a.Idle + b.Idle,
-		IOWait: a.IOWait + b.IOWait, IRQ: a.IRQ + b.IRQ, SoftIRQ: a.SoftIRQ + b.SoftIRQ, Steal: a.Steal + b.Steal,
-		Guest: a.Guest + b.Guest, GuestNice: a.GuestNice + b.GuestNice,
-	}
 }
 
 // schedSum is the scheduler over a frame: deltas summed at full width, totals of the newest sample.
 type schedSum struct {
 	collectors.Span
 	Host                  collectors.SchedCounts
-	CPUs                  []cpuSched // ascending
+	CPUs                  []cpuSched      // ascending
+	apart                 collectors.Span // of the samples that tell CPUs apart: CPUs is of these
 	WaitTotal, OnCPUTotal collectors.Hist
 	Method                string
 }
@@ -166,6 +200,9 @@ func sumSched(samples []*collectors.Sched) *schedSum {
 	for _, s := range samples {
 		sum.Span = join(sum.Span, s.Span)
 		sum.Host.Plus(&s.Host)
+		if len(s.CPUs) > 0 {
+			sum.apart = join(sum.apart, s.Span)
+		}
 		for i := range s.CPUs {
 			if k, ok := at[s.CPUs[i].CPU]; ok {
 				c := s.CPUs[i].Counts()
@@ -248,7 +285,7 @@ func topBy(f Frame, n int, value func(collectors.TaskRow) time.Duration) []named
 		s, _ := share(d, all)
 		out = append(out, named{collectors.Clean(collectors.RawString(raw)), s, d})
 	}
-	slices.SortFunc(out, func(a, b named) int {
+	sortBy(out, func(a, b named) int {
 		return cmp.Or(cmp.Compare(b.time, a.time), cmp.Compare(a.name.String(), b.name.String()))
 	})
 	return out[:min(n, len(out))]
@@ -257,43 +294,27 @@ func topBy(f Frame, n int, value func(collectors.TaskRow) time.Duration) []named
 func waited(r collectors.TaskRow) time.Duration { return r.Wait }
 func ran(r collectors.TaskRow) time.Duration    { return r.Run }
 
-// columns returns one histogram a sample for heat maps, at most n, the newest last; nil stands
-// where a sample is missing. get may return nil for a sample that lacks this histogram.
-func columns[T any](f Frame, n int, of func(*collectors.Snapshot) *T, span func(*T) collectors.Span, get func(*T) *collectors.Hist) []*collectors.Hist {
-	out := make([]*collectors.Hist, 0, n)
-	var next collectors.Span // of the sample after the one in hand
-	for i := len(f.Past) - 1; i >= 0 && len(out) < n; i-- {
-		s := f.Past[i].Snapshot
-		if s == nil {
-			continue
-		}
-		v := of(s)
-		if v == nil {
-			continue
-		}
-		at := span(v)
-		if next.Seconds() > 0 && (next.From-at.To).Seconds() > next.Seconds()/2 {
-			out = append(out, nil)
-		}
-		out, next = append(out, get(v)), at
-	}
-	out = out[:min(len(out), n)]
-	slices.Reverse(out)
-	return out
-}
-
 func schedSpan(s *collectors.Sched) collectors.Span     { return s.Span }
 func wakeSpan(w *collectors.Wake) collectors.Span       { return w.Span }
 func schedWait(s *collectors.Sched) *collectors.Hist    { return &s.Host.Wait }
 func wakeWoken(w *collectors.Wake) *collectors.Hist     { return &w.Woken }
 func wakePreempted(w *collectors.Wake) *collectors.Hist { return &w.Preempted }
 func cpuWait(cpu int) func(*collectors.Sched) *collectors.Hist {
+	return ofCPU(cpu, func(c *collectors.SchedCPU) *collectors.Hist32 { return &c.Wait })
+}
+
+func cpuRun(cpu int) func(*collectors.Sched) *collectors.Hist {
+	return ofCPU(cpu, func(c *collectors.SchedCPU) *collectors.Hist32 { return &c.OnCPU })
+}
+
+// ofCPU is a histogram of one CPU, nil of one that a sample has not.
+func ofCPU(cpu int, get func(*collectors.SchedCPU) *collectors.Hist32) func(*collectors.Sched) *collectors.Hist {
 	return func(s *collectors.Sched) *collectors.Hist {
 		i, ok := slices.BinarySearchFunc(s.CPUs, cpu, func(c collectors.SchedCPU, n int) int { return cmp.Compare(c.CPU, n) })
 		if !ok {
 			return nil
 		}
-		h := s.CPUs[i].Wait.Hist()
+		h := get(&s.CPUs[i]).Hist()
 		return &h
 	}
 }
@@ -340,12 +361,21 @@ func whyNot(f Frame, id collectors.ID, name string) (why, remedy string) {
 		}
 		return p.Reason, p.Remedy
 	case collectors.Idle:
+		if f.Still {
+			return "not attached then: " + name + " is measured only while somebody looks", ""
+		}
 		return "attaching " + name + " …", ""
 	case collectors.On, collectors.Degraded:
 		if p.Reason != "" {
 			return p.Reason, p.Remedy
 		}
 	case collectors.Warming:
+	}
+	switch {
+	case !f.RowsSince.IsZero():
+		return "the history has rows since " + f.RowsSince.Format(time.TimeOnly) + " only: what is older was given up for room", ""
+	case f.Still:
+		return "this moment has nothing of " + name, ""
 	}
 	return "waiting for " + name, ""
 }

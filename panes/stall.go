@@ -6,9 +6,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
-	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -85,7 +83,10 @@ func (p *Stalls) Update(msg tea.Msg) tea.Cmd {
 			p.sleepers = !p.sleepers
 		case keymap.Open:
 			if r, ok := p.list().row(t); ok {
-				return send(OpenMsg{newStallPage(r.ID, p.sleepers)})
+				return send(OpenMsg{newStallPage(r, p.sleepers)})
+			}
+			if !p.sleepers {
+				return send(SayMsg{"no task in D to open; t moves to those that sleep"})
 			}
 		default:
 			p.list().press(msg.ID, t)
@@ -95,7 +96,25 @@ func (p *Stalls) Update(msg tea.Msg) tea.Cmd {
 }
 
 // stallRow names a group of threads in D.
-func stallRow(class, function string) string { return class + " " + function }
+func stallRow(g collectors.StallGroup) string {
+	return strings.TrimRight(g.Class+" "+g.Function+" "+g.Device.Name.Bytes(), " ")
+}
+
+// deviceCell is what is known of the device of threads in D: ~ marks that of the file of their system
+// call, which they need not wait for themselves.
+func deviceCell(d collectors.StallDevice, kernel bool) Cell {
+	if d.Name == (collectors.Raw{}) {
+		if kernel {
+			return Missing("its name does not say what this kernel thread serves")
+		}
+		return Missing("it waits in no system call that names an open file of a file system: a page fault, a path")
+	}
+	c := Name(collectors.Clean(d.Name))
+	if d.OfFile {
+		c.Badge = "~"
+	}
+	return c
+}
 
 // unnamed stands for a wait function that could not be named.
 const unnamed = "-"
@@ -108,7 +127,7 @@ func (p *Stalls) Table(f Frame) Table {
 		{ID: "LASTCPU", Title: "LASTCPU", Unit: "s", Width: 8, Decimals: 1, Rank: 3},
 		{ID: "KERNEL", Title: "KERNEL", Unit: "tasks", Width: 6, Rank: 4},
 		{ID: "CLASS", Title: "CLASS", Width: 11, Left: true},
-		{ID: "FUNCTION", Title: "FUNCTION", Width: 26, Left: true, Rank: 1},
+		{ID: "FUNCTION", Title: "FUNCTION", Width: 24, Left: true, Rank: 1},
 		{ID: "DEVICE", Title: "DEVICE", Width: 10, Left: true, Rank: 2},
 		{ID: "WHO", Title: "WHO", Width: 15, Left: true},
 	}}
@@ -128,13 +147,9 @@ func (p *Stalls) Table(f Frame) Table {
 		if g.Function == "" {
 			fn = Missing(noFunction(f))
 		}
-		device := Name(collectors.Clean(collectors.RawString(g.Device)))
-		if g.Device == "" {
-			device = Missing("only some kernel threads say which disk they serve")
-		}
-		t.Rows = append(t.Rows, Row{ID: stallRow(g.Class, g.Function), Cells: []Cell{
+		t.Rows = append(t.Rows, Row{ID: stallRow(g), Cells: []Cell{
 			Number(float64(g.Tasks)), Number(g.Seen.Seconds()), most, Number(float64(g.Kernel)),
-			Say(g.Class), fn, device, Name(collectors.Clean(g.Who)),
+			Say(g.Class), fn, deviceCell(g.Device, g.Kernel == g.Tasks), Name(collectors.Clean(g.Who)),
 		}})
 	}
 	listed := 0
@@ -147,135 +162,22 @@ func (p *Stalls) Table(f Frame) Table {
 	if pr, ok := probeNamed(f, collectors.StallsID, "stalls"); ok && pr.State == collectors.Degraded {
 		t.Notes = append(t.Notes, note("stalls", pr.Reason, pr.Remedy))
 	}
-	p.blocked.order(&t)
+	if pr, ok := probeNamed(f, collectors.StallsID, "stalls device"); ok && pr.State == collectors.Degraded {
+		t.Notes = append(t.Notes, note("devices", pr.Reason, pr.Remedy))
+	}
+	p.blocked.arrange(f, &t)
 	return t
 }
+
+// namesLater says why a stack that is new has no names: what looking them up may cost is bounded.
+const namesLater = "unnamed: functions that are new are looked up soon, in half a percent of a CPU at most"
 
 // noFunction says why a wait function has no name.
 func noFunction(f Frame) string {
 	if p, ok := probeNamed(f, collectors.StallsID, "stalls"); ok && p.Reason != "" {
 		return note("stalls", p.Reason, p.Remedy)
 	}
-	return "the kernel gave no stack"
-}
-
-// sleeper is one process whose threads sleep.
-type sleeper struct {
-	task    collectors.Process
-	comm    collectors.Raw
-	threads int
-	run     time.Duration // in the frame's history
-	rows    []collectors.WaitRow
-}
-
-// sleepersOf returns the processes that sleep, those that ran most in the last minute first.
-func sleepersOf(f Frame) []sleeper {
-	w := newest(f, waitsOf)
-	if w == nil {
-		return nil
-	}
-	at := make(map[collectors.Process]int)
-	var out []sleeper
-	for _, r := range w.Rows {
-		i, ok := at[r.Task]
-		if !ok {
-			i = len(out)
-			at[r.Task] = i
-			out = append(out, sleeper{task: r.Task, comm: r.Comm})
-		}
-		out[i].threads += r.Threads
-		out[i].rows = append(out[i].rows, r)
-	}
-	for k := len(f.Past) - 1; k >= 0 && k >= len(f.Past)-60; k-- {
-		if s := f.Past[k].Snapshot; s != nil && s.Tasks != nil {
-			for _, r := range s.Tasks.Rows {
-				if i, ok := at[identity(r)]; ok {
-					out[i].run += r.Run
-					out[i].comm = r.Comm
-				}
-			}
-		}
-	}
-	slices.SortStableFunc(out, func(a, b sleeper) int {
-		return cmp.Or(cmp.Compare(b.run, a.run), cmp.Compare(b.threads, a.threads), cmp.Compare(a.task.TGID, b.task.TGID))
-	})
-	return out
-}
-
-func identity(r collectors.TaskRow) collectors.Process {
-	if r.ProcInfo == nil {
-		return collectors.Process{}
-	}
-	return r.Process
-}
-
-// sleeping is the table of processes that sleep.
-func (p *Stalls) sleeping(f Frame) Table {
-	t := Table{Title: "asleep", Columns: []Column{
-		{ID: "PID", Title: "PID", Width: 7},
-		{ID: "%CPU", Title: "%CPU", Unit: "%", Width: 6, Decimals: 1, Rank: 2},
-		{ID: "THREADS", Title: "THREADS", Unit: "tasks", Width: 7},
-		{ID: "COMM", Title: "COMM", Width: 15, Left: true},
-		{ID: "WAITS", Title: "WAITS", Width: 30, Left: true},
-	}}
-	w := newest(f, waitsOf)
-	if w == nil {
-		why, remedy := whyNot(f, collectors.WaitsID, "waits")
-		t.Notes = append(t.Notes, note("waits", why, remedy))
-		return t
-	}
-	span := lastMinute(f)
-	for _, s := range sleepersOf(f) {
-		cpu := Missing("no scan of the tasks")
-		if span > 0 {
-			cpu = Number(100 * float64(s.run) / float64(span))
-		}
-		t.Rows = append(t.Rows, Row{ID: sleeperRow(s.task), Cells: []Cell{
-			Number(float64(s.task.TGID)), cpu, Number(float64(s.threads)), Name(collectors.Clean(s.comm)), Say(waitsText(s)),
-		}})
-	}
-	p.asleep.order(&t)
-	return t
-}
-
-// lastMinute is how much of the last minute the scans of the tasks cover.
-func lastMinute(f Frame) (d time.Duration) {
-	for k := len(f.Past) - 1; k >= 0 && k >= len(f.Past)-60; k-- {
-		if s := f.Past[k].Snapshot; s != nil && s.Tasks != nil {
-			d += s.Tasks.To - s.Tasks.From
-		}
-	}
-	return d
-}
-
-func sleeperRow(p collectors.Process) string {
-	return strconv.Itoa(int(p.TGID)) + " " + strconv.FormatUint(p.Start, 10)
-}
-
-// waitsText says what the threads of a process wait for: "futex 91 %  recv 6 %".
-func waitsText(s sleeper) string {
-	sums := make(map[string]int)
-	var classes []string
-	for _, r := range s.rows {
-		if sums[r.Class] == 0 {
-			classes = append(classes, r.Class)
-		}
-		sums[r.Class] += r.Threads
-	}
-	slices.SortStableFunc(classes, func(a, b string) int { return cmp.Compare(sums[b], sums[a]) })
-	var b strings.Builder
-	for i, c := range classes {
-		if i > 0 {
-			b.WriteString("  ")
-		}
-		if b.WriteString(c); len(classes) > 1 {
-			fmt.Fprintf(&b, " %.0f %%", 100*float64(sums[c])/float64(s.threads))
-		}
-	}
-	if len(s.rows) == 1 && s.rows[0].Function != "" {
-		b.WriteString("  " + clean2(s.rows[0].Function))
-	}
-	return b.String()
+	return "the kernel gave no stack, or its functions have not been looked up yet"
 }
 
 // Describe implements Describer.
@@ -351,7 +253,7 @@ func (p *Stalls) options(f Frame, sleepers bool) listOptions {
 	return listOptions{SparkTitle: "tasks over time", Spark: func(row string) []float64 {
 		return series(f, mostSpark, stallsOf, func(s *collectors.Stalls) float64 {
 			for _, g := range s.Groups {
-				if stallRow(g.Class, g.Function) == row {
+				if stallRow(g) == row {
 					return float64(g.Tasks)
 				}
 			}
@@ -373,7 +275,7 @@ func (p *Stalls) heading(f Frame, sleepers bool) []string {
 	}
 	parts := []string{"in D"}
 	if s := newest(f, stallsOf); s != nil {
-		parts = append(parts, fmt.Sprintf("%d task%s", s.Tasks, plural(s.Tasks)), "by wait function", "LONGEST is the least it has lasted")
+		parts = append(parts, fmt.Sprintf("%d task%s", s.Tasks, plural(s.Tasks)), "by wait function and device", "LONGEST is the least it has lasted")
 		if s.Source != "iter/task" {
 			parts = slices.Insert(parts, 2, "processes only")
 		}

@@ -32,7 +32,11 @@ func addStalls(s *story, l load, snap *collectors.Snapshot) {
 		stalls.State, stalls.Reason, stalls.Remedy = collectors.Degraded, "needs root, or CAP_BPF and CAP_PERFMON; wait functions may not be read", remedy
 		waits.State, waits.Reason, waits.Remedy = collectors.Off, "needs root, or CAP_BPF and CAP_PERFMON", remedy
 	}
-	snap.Probes[collectors.StallsID] = []collectors.Probe{stalls}
+	devices := collectors.Probe{Name: "stalls device", State: collectors.On, Hook: "/proc/TID/syscall, fdinfo"}
+	if off {
+		devices.State, devices.Reason, devices.Remedy = collectors.Degraded, "system calls of others may not be read", "run as root or with CAP_SYS_PTRACE"
+	}
+	snap.Probes[collectors.StallsID] = []collectors.Probe{stalls, devices}
 	snap.Probes[collectors.WaitsID] = []collectors.Probe{waits}
 	seen := snap.At
 	x := &collectors.Stalls{Span: snap.Host.Span, Source: "iter/task", Tasks: l.blocked}
@@ -50,23 +54,27 @@ func addStalls(s *story, l load, snap *collectors.Snapshot) {
 		r := collectors.Stall{
 			Stack: page, TID: int32(901 + n), Task: collectors.Process{TGID: 901, Start: 901e9}, Comm: collectors.RawString(comms[n%len(comms)]),
 			Seen: min(seen, 700*time.Millisecond), AtMost: min(seen, 900*time.Millisecond), IOWait: true,
+			Device: collectors.StallDevice{Name: collectors.RawString("vda1"), OfFile: true},
 		}
 		switch n % 9 {
 		case 7:
-			r.Stack, r.TID, r.Task.TGID, r.Kernel, r.Comm, r.Device = journal, int32(214+n), int32(214+n), true, collectors.RawString("jbd2/vda1-8"), "vda1"
+			r.Stack, r.TID, r.Task.TGID, r.Kernel, r.Comm, r.Device = journal, int32(214+n), int32(214+n), true, collectors.RawString("jbd2/vda1-8"), collectors.StallDevice{Name: collectors.RawString("vda1")}
 		case 8:
 			r.Stack, r.Comm, r.Task.TGID, r.IOWait = rpc, collectors.RawString("df"), int32(2000+n), false
+			r.Device = collectors.StallDevice{} // a path
 			r.Seen, r.AtMost = seen, 3*time.Hour+seen
 		}
 		if s.kind == "lossy" {
-			r.Stack, r.AtMost = stack(collectors.WaitOther), collectors.NoBound
+			r.Stack, r.AtMost, r.Device = stack(collectors.WaitOther), collectors.NoBound, collectors.StallDevice{}
 		}
 		x.Rows = append(x.Rows, r)
 	}
 	slices.SortStableFunc(x.Rows, func(a, b collectors.Stall) int { return int(b.Seen - a.Seen) })
 	x.Unlisted = l.blocked - len(x.Rows)
 	for _, r := range x.Rows {
-		i := slices.IndexFunc(x.Groups, func(g collectors.StallGroup) bool { return g.Function == r.Function && g.Class == r.Class })
+		i := slices.IndexFunc(x.Groups, func(g collectors.StallGroup) bool {
+			return g.Function == r.Function && g.Class == r.Class && g.Device == r.Device
+		})
 		if i < 0 {
 			i = len(x.Groups)
 			x.Groups = append(x.Groups, collectors.StallGroup{Class: r.Class, Function: r.Function, Seen: r.Seen, AtMost: r.AtMost, Who: r.Comm, Device: r.Device})
@@ -137,7 +145,7 @@ func TestStalledScreens(t *testing.T) {
 func TestStallsLine(t *testing.T) {
 	f := stalledStory().frame()
 	l := stallsLine(f)
-	if want := "D 9  folio_wait_bit_common 7 (disk)  rpc_wait_bit_killable 1 (network fs)  kjournald2 1 (vda1)"; l.summary(200) != want {
+	if want := "D 9  folio_wait_bit_common 7 (vda1~)  rpc_wait_bit_killable 1 (network fs)  kjournald2 1 (vda1)"; l.summary(200) != want {
 		t.Errorf("line = %q, want %q", l.summary(200), want)
 	}
 	p := NewStalls()

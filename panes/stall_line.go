@@ -23,8 +23,8 @@ func stallsLine(f Frame) line {
 	l.parts = []part{{fmt.Sprintf("D %d", s.Tasks), 0}}
 	for i, g := range s.Groups[:min(len(s.Groups), 4)] {
 		about := g.Class
-		if g.Device != "" {
-			about = clean2(g.Device)
+		if d := deviceCell(g.Device, false); d.Known() {
+			about = d.Format(0)
 		}
 		name := clean2(g.Function)
 		if name == "" {
@@ -32,7 +32,7 @@ func stallsLine(f Frame) line {
 		}
 		l.parts = append(l.parts, part{fmt.Sprintf("%s %d (%s)", widget.Clip(name, 26), g.Tasks, about), 1 + i})
 		if i == 0 {
-			l.row = stallRow(g.Class, g.Function)
+			l.row = stallRow(g)
 			if g.Function == "" {
 				l.why = "wait function: " + noFunction(f)
 			}

@@ -17,19 +17,24 @@ import (
 // stallPage is the threads of one row of the stalls, with their stacks.
 type stallPage struct {
 	row      string
+	sleeper  string // the process whose threads sleep; empty: they are in D
 	sleepers bool
 	list     list
 }
 
-func newStallPage(row string, sleepers bool) *stallPage {
-	return &stallPage{row: row, sleepers: sleepers, list: newList("")}
+func newStallPage(r Row, sleepers bool) *stallPage {
+	p := &stallPage{row: r.ID, sleepers: sleepers, list: newList("")}
+	if sleepers {
+		p.sleeper = cmp.Or(r.Target.Name, "?") + "[" + strconv.Itoa(int(r.Target.Process.TGID)) + "]"
+	}
+	return p
 }
 
 // Info implements Pane.
 func (p *stallPage) Info() Info {
 	name := clean2(p.row)
 	if p.sleepers {
-		name = "asleep"
+		name = p.sleeper + " asleep"
 	}
 	return Info{ID: "stall", Title: name, Short: "stacks", Help: "stall"}
 }
@@ -46,14 +51,18 @@ func (p *stallPage) Wants(Scope) []collectors.Want {
 func (p *stallPage) Keys() []keymap.Key {
 	return append([]keymap.Key{
 		keymap.New(keymap.Back, "Esc", "back", "esc", "backspace"),
-		keymap.New(keymap.Open, "Enter", "open", "enter").Off("the stack of the row is below the table"),
+		keymap.New(keymap.Open, "Enter", "process", "enter").In("open the page of the process; the stack of the row is below the table"),
 	}, p.list.keys()...)
 }
 
 // Update implements Pane.
 func (p *stallPage) Update(msg tea.Msg) tea.Cmd {
 	if press, ok := msg.(Press); ok {
-		p.list.press(press.ID, p.Table(press.Frame))
+		t := p.Table(press.Frame)
+		if r, ok := p.list.row(t); ok && press.ID == keymap.Open {
+			return openPID(press.Frame, t, r)
+		}
+		p.list.press(press.ID, t)
 	}
 	return nil
 }
@@ -73,7 +82,7 @@ func (p *stallPage) tasks(f Frame) []stallTask {
 				continue
 			}
 			for _, r := range s.rows {
-				out = append(out, stallTask{Row{ID: r.Class + " " + r.Function, Cells: []Cell{
+				out = append(out, stallTask{Row{ID: r.Class + " " + r.Function, Target: aboutProcess(r.Task, r.Comm), Cells: []Cell{
 					Number(float64(r.Task.TGID)), Number(float64(r.Threads)), Missing("they wake up by themselves"), Missing("they wake up by themselves"),
 					Say(r.Class), Say(cmp.Or(clean2(r.Function), unnamed)), Name(collectors.Clean(r.Comm)),
 				}}, r.Stack})
@@ -86,14 +95,14 @@ func (p *stallPage) tasks(f Frame) []stallTask {
 		return nil
 	}
 	for _, r := range s.Rows {
-		if stallRow(r.Class, r.Function) != p.row {
+		if stallRow(collectors.StallGroup{Class: r.Class, Function: r.Function, Device: r.Device}) != p.row {
 			continue
 		}
 		most := Missing("nothing says when it last had a CPU")
 		if r.AtMost >= 0 {
 			most = Number(r.AtMost.Seconds())
 		}
-		out = append(out, stallTask{Row{ID: strconv.Itoa(int(r.TID)), Cells: []Cell{
+		out = append(out, stallTask{Row{ID: strconv.Itoa(int(r.TID)), Target: aboutProcess(r.Task, r.Comm), Cells: []Cell{
 			Number(float64(r.Task.TGID)), Number(float64(r.TID)), Number(r.Seen.Seconds()), most,
 			Say(r.Class), Say(cmp.Or(clean2(r.Function), unnamed)), Name(collectors.Clean(r.Comm)),
 		}}, r.Stack})
@@ -119,7 +128,7 @@ func (p *stallPage) Table(f Frame) Table {
 	for _, x := range p.tasks(f) {
 		t.Rows = append(t.Rows, x.row)
 	}
-	p.list.order(&t)
+	p.list.arrange(f, &t)
 	return t
 }
 
@@ -129,7 +138,7 @@ func (p *stallPage) View(f Frame, c Canvas) string {
 		return ""
 	}
 	t := p.Table(f)
-	lines := []string{widget.Title(c.Theme, c.Width, t.Title, fmt.Sprintf("%d rows", len(t.Rows)))}
+	lines := []string{widget.Title(c.Theme, c.Width, t.Title, fmt.Sprintf("%d row%s", len(t.Rows), plural(len(t.Rows))))}
 	if len(t.Rows) == 0 {
 		return fit(append(lines, widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, "nobody waits here any more").String()), c.Height)
 	}

@@ -24,6 +24,10 @@ type Table struct {
 	// More are the pane's other tables (file systems beside disks): the screen shows one at a time or
 	// more where there is room, reports have them all. Each has a title of its own; they have no More.
 	More []Table
+
+	scoped bool   // it counts the scope of the frame alone, though its rows do not say whose they are
+	passed passed // how much of it the filter and the scope let pass
+	gone   []Row  // that the baseline had, where it is drawn against that
 }
 
 // Fact is a single number with a name.
@@ -44,6 +48,10 @@ type Column struct {
 	Rank     int  // on a narrow screen columns of the highest rank leave first; 0: the last to go
 	Hidden   bool // not on the screen; reports have it
 	Form     Form // how the screen and the text report write its numbers; JSON has them plain
+
+	// Of a table that is drawn against the baseline: the cells of the number and of its difference.
+	// Without a difference both are 0; without a number only the difference is shown.
+	value, delta int
 }
 
 // Form is how numbers are written.
@@ -55,18 +63,27 @@ const (
 	KiB          // a size in KiB: 31M, 13.1G
 	Bytes        // a size in bytes
 	CPUTime      // seconds: 12:34.56, 123h45m
+	Lasting      // seconds, of the clock: 42s, 6m12s, 5h12m
 )
 
 // Row is one line. Its ID stays the same from frame to frame, so that a cursor can stay on it.
 type Row struct {
 	ID    string
 	Cells []Cell
+
+	// Target is what the row is about and what f makes the scope. It may tell more than its Kind
+	// names: the cgroup of a process, the disk of a request. Zero: the row is about the host.
+	Target collectors.Target
+	Sum    bool   // a sum of the others: no filter takes it away
+	None   string // stands in place of rows of which none is left, and says why; the cursor finds no row
+	then   then   // what it was at the baseline, where it is drawn against that
+	base   []Cell // its cells there
 }
 
 // Cell is a number, a text, or missing with the reason.
 type Cell struct {
 	kind  cellKind
-	num   float64
+	num   float64 // of a text: what it is sorted by before its letters, the largest first
 	text  collectors.Safe
 	Badge string // right behind the number: ~ L12 s1/64 be par
 	Why   string // why it is missing
@@ -96,6 +113,13 @@ func Name(s collectors.Safe) Cell { return Cell{kind: text, text: s} }
 
 // Say is a text of our own.
 func Say(s string) Cell { return Name(safe(s)) }
+
+// Ranked is a text of our own that is sorted by a number: a time of day, a degree.
+func Ranked(s string, by float64) Cell {
+	c := Say(s)
+	c.num = by
+	return c
+}
 
 // safe makes Safe text of our own words.
 func safe(s string) collectors.Safe { return collectors.Clean(collectors.RawString(s)) }
@@ -135,6 +159,8 @@ func (c Cell) fit(col Column) string {
 			return widget.Bytes(uint64(c.num*1024)) + c.Badge
 		case Bytes:
 			return widget.Bytes(uint64(c.num)) + c.Badge
+		case Lasting:
+			return widget.Lasting(time.Duration(min(c.num, math.MaxInt64/1e9)*1e9)) + c.Badge
 		case CPUTime:
 			return widget.CPUTime(time.Duration(min(c.num, math.MaxInt64/1e9)*1e9)) + c.Badge
 		case Plain:
@@ -164,6 +190,7 @@ type Histogram struct {
 	ID, Title string
 	Now       *collectors.Hist // over the frame's span; nil: not measured
 	Start     *collectors.Hist // since the probe attached, or since the mark; nil: not known
+	Since     string           // what Start is called, where it is since neither
 	Why       string           // why it is not measured
 	Badge     string           // L12: twelve events of the span were seen and not counted
 }

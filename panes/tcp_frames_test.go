@@ -17,6 +17,7 @@ type traffic struct {
 	reqs            float64 // requests a second and client
 	retrans         uint64
 	overflow        uint64
+	refused         uint64 // connects to the cache, of those a second
 	queue           uint32 // accept queue of the server
 	synSent         int
 	rtt             uint32 // µs
@@ -35,13 +36,13 @@ func trafficOf(s *story, l load, i int) traffic {
 		return traffic{clients: 2, reqs: 0.2, rtt: 31_400, name: "sshd", pid: 641}
 	case s.kind == "extreme":
 		return traffic{
-			clients: 50_000, perSec: 90_000, reqs: 4000, retrans: 4_000_000_000, overflow: 1_000_000_000, queue: 65_536, synSent: 40_000,
+			clients: 50_000, perSec: 90_000, reqs: 4000, retrans: 4_000_000_000, overflow: 1_000_000_000, refused: 40_000, queue: 65_536, synSent: 40_000,
 			rtt: 4_294_967_000, stuck: 4_294_967_295, name: "\x1b[31mroot\x1b[0m", pid: 4_194_303, interfaceV6: true,
 			extra: map[collectors.TCPCounter]uint64{collectors.TCPMemoryPressures: 12, collectors.TCPTimeouts: 1 << 40, collectors.TCPSynRetrans: 9999, collectors.TCPOFOQueue: 1 << 50},
 		}
 	case l.usr > 0.5: // php-fpm waits for a CPU, so nginx' requests wait for php-fpm
 		return traffic{
-			clients: 42, perSec: 40 + n, reqs: 11, retrans: uint64(n / 3), overflow: uint64(3 + n), queue: 129, rtt: 1200, stuck: 61_440, name: "nginx", pid: 640,
+			clients: 42, perSec: 40 + n, reqs: 11, retrans: uint64(n / 3), overflow: uint64(3 + n), refused: uint64(n / 2), queue: 129, rtt: 1200, stuck: 61_440, name: "nginx", pid: 640,
 			extra: map[collectors.TCPCounter]uint64{collectors.TCPAbortOnTimeout: uint64(n / 4), collectors.TCPToZeroWindowAdv: uint64(n % 2), collectors.TCPTimeouts: uint64(n / 3)},
 		}
 	}
@@ -112,7 +113,7 @@ func tcpOfSecond(tr traffic, was *collectors.TCP, span collectors.Span, s *colle
 		collectors.TCPPassiveOpens: uint64(tr.perSec), collectors.TCPActiveOpens: uint64(tr.perSec / 2),
 		collectors.TCPInSegs: segs + 9*uint64(tr.perSec), collectors.TCPOutSegs: segs + 8*uint64(tr.perSec),
 		collectors.TCPRetransSegs: tr.retrans, collectors.TCPListenOverflows: tr.overflow, collectors.TCPListenDrops: tr.overflow,
-		collectors.TCPTW: uint64(tr.perSec / 2),
+		collectors.TCPTW: uint64(tr.perSec / 2), collectors.TCPAttemptFails: tr.refused,
 	}
 	for c, n := range tr.extra {
 		rates[c] = n
@@ -173,7 +174,7 @@ func socketsOfSecond(s *story, tr traffic, i int, span collectors.Span) *collect
 		}
 		if i > 0 {
 			r.Received, r.Acked = uint64(reqs*310), uint64(reqs*4100)
-			r.Busy = uint32(reqs * 1200)
+			r.Busy = uint64(reqs * 1200)
 		}
 		if k == 0 {
 			r.RecvQ, r.Retrans, r.RetransTotal = tr.stuck, uint32(min(tr.retrans, math.MaxUint32)), s.retransSince(r.Cookie)

@@ -61,7 +61,7 @@ func socketsOver(f Frame) *collectors.Sockets {
 	if f.Span == 0 {
 		return socketsNow(f)
 	}
-	samples := within(f, socketsOf)
+	samples := within(f.rowed(), socketsOf)
 	if len(samples) < 2 {
 		if len(samples) == 0 {
 			return nil
@@ -150,10 +150,10 @@ func socketSeries(f Frame, n int, cookie uint64, value func(*collectors.Sockets,
 	return out
 }
 
-// socketRate is what a socket moved, in kB/s.
+// socketRate is what a socket moved, in KiB/s.
 func socketRate(s *collectors.Sockets, r *collectors.SocketRow) float64 {
 	if s.Seconds() == 0 {
 		return 0
 	}
-	return float64(r.Acked+r.Received) / 1000 / s.Seconds()
+	return float64(r.Acked+r.Received) / 1024 / s.Seconds()
 }

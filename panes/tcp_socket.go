@@ -3,8 +3,8 @@
 package panes
 
 import (
-	"fmt"
-	"strings"
+	"net/netip"
+	"strconv"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -13,18 +13,23 @@ import (
 	"bpf60/panes/widget"
 )
 
-// socketPage is everything about one connection.
+// socketPage is everything about one connection: its round trips, its numbers with their history, what
+// happened to it, and the rest of tcp_info. It stays when the connection is gone, with what was seen of it.
 type socketPage struct {
-	cookie uint64
-	name   string // for the breadcrumb, also when the connection is gone
-	list   list
+	cookie        uint64
+	name          string // for the breadcrumb, also when the connection is gone
+	local, remote netip.AddrPort
+	parts         sections
+	draw          pageDraw
 }
 
 // newSocketPage returns the page of the socket with a cookie.
 func newSocketPage(cookie uint64, f Frame) *socketPage {
-	p := &socketPage{cookie: cookie, name: "socket " + cookieID(cookie), list: newList("")}
+	p := &socketPage{cookie: cookie, name: "socket " + cookieID(cookie), draw: pageDraw{whole: true}}
+	p.parts = newSections(collectors.Target{Kind: collectors.SocketTarget, Cookie: cookie}, p.sections())
 	if _, r := p.find(f); r != nil {
-		p.name = endpoint(r.Local, addrWidth) + " - " + endpoint(r.Remote, addrWidth)
+		p.name = endpoint(r.Local) + " - " + endpoint(r.Remote)
+		p.local, p.remote = unmapped(r.Local), unmapped(r.Remote)
 	}
 	return p
 }
@@ -35,12 +40,17 @@ func (p *socketPage) find(f Frame) (*collectors.Sockets, *collectors.SocketRow) 
 	if s == nil {
 		return nil, nil
 	}
+	return s, p.row(s)
+}
+
+// row is the socket's row in a sample; nil if it lists none.
+func (p *socketPage) row(s *collectors.Sockets) *collectors.SocketRow {
 	for i := range s.Rows {
 		if s.Rows[i].Cookie == p.cookie {
-			return s, &s.Rows[i]
+			return &s.Rows[i]
 		}
 	}
-	return s, nil
+	return nil
 }
 
 // Info implements Pane.
@@ -50,57 +60,89 @@ func (p *socketPage) Info() Info {
 
 // Wants implements Pane: this socket in full, and the table that it came from.
 func (p *socketPage) Wants(Scope) []collectors.Want {
-	return []collectors.Want{{ID: collectors.SocketsID, Target: collectors.Target{Kind: collectors.SocketTarget, Cookie: p.cookie}}}
+	return []collectors.Want{{ID: collectors.SocketsID, Target: p.parts.target}}
 }
 
 // Keys implements Pane.
 func (p *socketPage) Keys() []keymap.Key {
-	return append([]keymap.Key{
-		keymap.New(keymap.Back, "Esc", "back", "esc", "backspace"),
-		keymap.New(keymap.Open, "Enter", "open", "enter").Off("there is nothing below one connection yet"),
-	}, p.list.keys()...)
+	return p.parts.keysWith(append([]keymap.Key{drawKey(p.draw.how)}, zoomKeys()...))
 }
 
-// Update implements Pane.
+// Update implements Pane. Select takes a section, or a section and a row: "numbers/cwnd".
 func (p *socketPage) Update(msg tea.Msg) tea.Cmd {
 	switch msg := msg.(type) {
 	case Select:
-		p.list.choose(msg.Row)
+		p.parts.choose(msg.Row)
 	case Press:
-		p.list.press(msg.ID, p.Table(msg.Frame))
+		if !p.draw.press(msg.ID, len(p.distributions(msg.Frame))) {
+			return p.parts.press(msg)
+		}
 	}
 	return nil
 }
 
-// Describe implements Describer.
-func (p *socketPage) Describe(f Frame) string { return p.list.why(p.Table(f)) }
+// openHolder opens the page of the process that has a socket.
+func openHolder(f Frame, id *collectors.SocketID) tea.Cmd {
+	if id.Owner == nil {
+		return send(SayMsg{"no process is known that has this socket"})
+	}
+	return openProcess(f, id.Owner.Process, id.Owner.Comm)
+}
 
-// Table implements Pane: a line for every number.
+// openListener opens the page of the process of a socket that listens.
+func openListener(f Frame, r Row) tea.Cmd {
+	if s := socketsOver(f); s != nil {
+		for i := range s.Listeners {
+			if cookieID(s.Listeners[i].Cookie) == r.ID {
+				return openHolder(f, s.Listeners[i].SocketID)
+			}
+		}
+	}
+	return send(SayMsg{"nobody listens there any more"})
+}
+
+// Describe implements Describer.
+func (p *socketPage) Describe(f Frame) string { return p.parts.describe(f) }
+
+// Table implements Pane: a line for every number, and more what happened and the rest of tcp_info.
 func (p *socketPage) Table(f Frame) Table {
-	t := Table{Title: "connection " + p.name, Columns: []Column{
-		{ID: "field", Title: "field", Width: 18, Left: true},
-		{ID: "value", Title: "value", Width: 12},
-		{ID: "unit", Title: "unit", Width: 9, Left: true},
-		{ID: "says", Title: "says", Width: 18, Left: true},
-	}}
-	s, r := p.find(f)
-	if r == nil {
-		t.Notes = append(t.Notes, gone(s))
-		return t
+	t := Table{Title: "connection " + p.name}
+	for _, d := range p.distributions(f) {
+		t.Histograms = append(t.Histograms, d.Histogram)
 	}
-	for _, x := range socketFields(s, r) {
-		t.Rows = append(t.Rows, Row{ID: x.name, Cells: []Cell{Say(x.name), x.cell, Say(x.unit), Say(x.says)}})
-	}
-	p.list.order(&t)
+	p.parts.into(f, &t)
 	return t
 }
 
-// gone says why a socket has no row.
-func gone(s *collectors.Sockets) string {
-	if s == nil {
-		return "waiting for the table of sockets"
+// distributions are the round trips: smoothed as the kernel keeps it, one reading a tick in which the peer
+// acknowledged something. In other ticks nothing was measured, and the old value would count again.
+func (p *socketPage) distributions(f Frame) []distribution {
+	h := Histogram{ID: "rtt", Title: "round trip"}
+	sampled := func(s *collectors.Sockets) *collectors.Hist {
+		var out collectors.Hist
+		if r := p.row(s); r != nil && r.HasInfo && r.RTT > 0 && r.Acked > 0 {
+			out.Add(uint64(r.RTT) * 1000)
+		}
+		return &out
 	}
-	return "this connection is gone"
+	var all collectors.Hist
+	for i := range f.Past {
+		if s := f.Past[i].Snapshot; s != nil && s.Sockets != nil {
+			all.Plus(sampled(s.Sockets))
+		}
+	}
+	if all.Count() == 0 {
+		h.Why = "no round trip was measured: the peer has acknowledged nothing while the page was open"
+	} else {
+		var now collectors.Hist
+		if s := newest(f, socketsOf); s != nil {
+			now = *sampled(s)
+		}
+		h.Now, h.Start = &now, &all
+	}
+	return []distribution{{h, func(n int) []*collectors.Hist {
+		return columns(f, n, socketsOf, func(s *collectors.Sockets) collectors.Span { return s.Span }, sampled)
+	}}}
 }
 
 // View implements Pane.
@@ -109,181 +151,59 @@ func (p *socketPage) View(f Frame, c Canvas) string {
 		return ""
 	}
 	s, r := p.find(f)
-	if r == nil {
-		lines := []string{widget.Title(c.Theme, c.Width, "connection", p.name)}
-		return fit(append(lines, widget.NewLine(c.Width).Skip(1).Plain(gone(s)).String()), c.Height)
+	lines := []string{widget.Title(c.Theme, c.Width, "connection", p.name, gone(s))}
+	if r != nil {
+		lines = p.plate(f, c, s, r)
 	}
-	owner := ownerCell(r.SocketID, r.State, s)
-	lines := []string{widget.Title(c.Theme, c.Width, r.State.String(), owner.Format(0), clean(r.Congestion), stretched(s))}
+	rest := c.Height - len(lines)
+	parts := wholeHistory(p.distributions(f))
+	if rest >= leastPanels && parts[0].Now != nil {
+		lines = append(lines, p.drawn(c, parts, latencyCanvas(c, rest).Height)...)
+	}
+	return fit(append(lines, p.parts.draw(f, c, c.Height-len(lines))...), c.Height)
+}
+
+// drawn is the distribution, and on a wide screen the same over time beside it.
+func (p *socketPage) drawn(c Canvas, parts []distribution, height int) []string {
+	if c.Width < wideWidth || p.draw.how != asHistogram {
+		return p.draw.draw(c, parts, height)
+	}
+	const gap = 2
+	left, right := c, c
+	left.Width = (c.Width - gap) / 2
+	right.Width = c.Width - left.Width - gap
+	over := pageDraw{how: asHeatMap}
+	return widget.Join(pad(p.draw.draw(left, parts, height), height), left.Width, over.draw(right, parts, height), gap)
+}
+
+// plate says what the connection is: state, algorithm, full addresses, and who has it.
+func (p *socketPage) plate(f Frame, c Canvas, s *collectors.Sockets, r *collectors.SocketRow) []string {
+	title := []string{r.State.String(), clean(r.Congestion)}
+	if d := r.Detail; d != nil && r.State == collectors.Established {
+		title = append(title, congestionState(d.CAState))
+	}
+	lines := []string{widget.Title(c.Theme, c.Width, append(title, stretched(s))...)}
 	// Full addresses: in the breadcrumb long ones are cut.
 	l := widget.NewLine(c.Width).Skip(1)
-	l.Put(c.Theme.Dim, "local ").Plain(r.Local.String()).Put(c.Theme.Dim, "  peer ").Plain(r.Remote.String())
+	l.Put(c.Theme.Dim, "local   ").Plain(r.Local.String()).Put(c.Theme.Dim, "  peer ").Plain(r.Remote.String())
 	lines = append(lines, l.String())
-	of := make(map[string]func(*collectors.Sockets, *collectors.SocketRow) float64)
-	for _, x := range socketFields(s, r) {
-		of[x.name] = x.history
+	who := widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, "process ")
+	owner := ownerCell(r.SocketID, r.State, s)
+	if !owner.Known() {
+		return append(lines, who.Plain("- "+owner.Why).String())
 	}
-	return fit(append(lines, p.list.draw(c, p.Table(f), c.Height-len(lines), listOptions{SparkTitle: "history", Spark: func(row string) []float64 {
-		if of[row] == nil {
-			return nil
-		}
-		return socketSeries(f, mostSpark, p.cookie, of[row])
-	}})...), c.Height)
+	who.Plain(owner.Format(0)).Put(c.Theme.Dim, "  user ")
+	info := infoOf(f, r.Owner.Process, r.Owner.Comm)
+	if user := clean(info.User); user != "" {
+		who.Plain(user)
+	} else {
+		who.Plain(strconv.FormatUint(uint64(r.UID), 10))
+	}
+	if group := clean(info.CgroupPath); group != "" {
+		who.Put(c.Theme.Dim, "  cgroup ").Plain(group)
+	}
+	return append(lines, who.String())
 }
 
-// socketField is one number of a connection.
-type socketField struct {
-	name, unit, says string
-	cell             Cell
-	history          func(*collectors.Sockets, *collectors.SocketRow) float64 // nil: none is kept
-}
-
-// socketFields are all numbers of a connection: first what moves, with its history, then the rest
-// of tcp_info.
-func socketFields(s *collectors.Sockets, r *collectors.SocketRow) []socketField {
-	type R = collectors.SocketRow
-	var out []socketField
-	gauge := func(name, unit, says string, get func(*R) float64) {
-		out = append(out, socketField{name, unit, says, ofInfo(get(r), r.HasInfo), func(_ *collectors.Sockets, r *R) float64 { return get(r) }})
-	}
-	span := func(name, unit, says string, cell Cell, get func(*R) float64) {
-		out = append(out, socketField{name, unit, says, cell, func(s *collectors.Sockets, r *R) float64 {
-			if s.Seconds() == 0 {
-				return 0
-			}
-			return get(r) / s.Seconds()
-		}})
-	}
-	span("tx", "bytes/s", "acknowledged by the peer", perSecond(r.Acked, s.Span), func(r *R) float64 { return float64(r.Acked) })
-	span("rx", "bytes/s", "received", perSecond(r.Received, s.Span), func(r *R) float64 { return float64(r.Received) })
-	gauge("Recv-Q", "bytes", "not read by the process", func(r *R) float64 { return float64(r.RecvQ) })
-	gauge("Send-Q", "bytes", "not acknowledged by the peer", func(r *R) float64 { return float64(r.SendQ) })
-	gauge("notsent", "bytes", "of them, not sent yet", func(r *R) float64 { return float64(r.NotSent) })
-	gauge("rtt", "µs", "round trip, smoothed", func(r *R) float64 { return float64(r.RTT) })
-	gauge("rttvar", "µs", "its variation", func(r *R) float64 { return float64(r.RTTVar) })
-	gauge("retrans", "segments", "sent again in the interval", func(r *R) float64 { return float64(r.Retrans) })
-	gauge("retrans total", "segments", "since the connection began", func(r *R) float64 { return float64(r.RetransTotal) })
-	gauge("cwnd", "segments", "congestion window", func(r *R) float64 { return float64(r.Cwnd) })
-	gauge("unacked", "segments", "in flight", func(r *R) float64 { return float64(r.Unacked) })
-	gauge("lost", "segments", "of them, thought lost", func(r *R) float64 { return float64(r.Lost) })
-	gauge("retrans out", "segments", "of them, sent again", func(r *R) float64 { return float64(r.RetransOut) })
-	span("busy", "%", "of the time, data was under way", partOf(r.Busy, s.Span), func(r *R) float64 { return float64(r.Busy) })
-	span("rwnd limited", "%", "held by the peer's window", partOf(r.RwndLimited, s.Span), func(r *R) float64 { return float64(r.RwndLimited) })
-	span("sndbuf limited", "%", "held by our send buffer", partOf(r.SndbufLimited, s.Span), func(r *R) float64 { return float64(r.SndbufLimited) })
-	gauge("delivery rate", "bytes/s", "newest measurement", func(r *R) float64 { return float64(r.DeliveryRate) })
-	gauge("drops", "segments", "dropped here in the interval", func(r *R) float64 { return float64(r.Drops) })
-	return append(out, steadyFields(r)...)
-}
-
-// steadyFields are the numbers that a connection keeps no history of.
-func steadyFields(r *collectors.SocketRow) []socketField {
-	var out []socketField
-	add := func(name, unit, says string, v float64) {
-		out = append(out, socketField{name: name, unit: unit, says: says, cell: ofInfo(v, r.HasInfo)})
-	}
-	say := func(name, says, text string) {
-		out = append(out, socketField{name: name, says: says, cell: Say(text)})
-	}
-	timer := "none"
-	if names := []string{"none", "retransmit", "keepalive", "time-wait", "zero window"}; int(r.Timer) < len(names) {
-		timer = names[r.Timer]
-	}
-	say("timer", fmt.Sprintf("fires in %d ms, fired %d times in a row", r.TimerMs, r.TimerRetrans), timer)
-	minRTT := socketField{name: "min rtt", unit: "µs", says: "the least so far", cell: ofInfo(float64(r.MinRTT), r.HasInfo)}
-	if r.MinRTT == 1<<32-1 {
-		minRTT.cell = Missing("not measured yet")
-	}
-	out = append(out, minRTT)
-	add("rto", "µs", "retransmission timeout", float64(r.RTO))
-	ssthresh := socketField{name: "ssthresh", unit: "segments", says: "slow start ends here", cell: ofInfo(float64(r.Ssthresh), r.HasInfo)}
-	if r.Ssthresh >= 1<<31-1 {
-		ssthresh.cell = Missing("no loss yet: slow start has no end")
-	}
-	pacing := socketField{name: "pacing rate", unit: "bytes/s", says: "sends no faster", cell: ofInfo(float64(r.PacingRate), r.HasInfo)}
-	if r.PacingRate == 1<<64-1 {
-		pacing.cell = Missing("no limit")
-	}
-	out = append(out, ssthresh, pacing)
-	add("mss", "bytes", "segments sent", float64(r.MSS))
-	add("last send", "ms", "ago", float64(r.LastSend))
-	add("last receive", "ms", "ago", float64(r.LastRecv))
-	add("receive buffer", "bytes", "may hold", float64(r.RcvBuf))
-	add("send buffer", "bytes", "may hold", float64(r.SndBuf))
-	say("uid", "of who made it", fmt.Sprint(r.UID))
-	say("inode", "0: not accepted, or closed", fmt.Sprint(r.Inode))
-	if r.Cgroup != 0 {
-		say("cgroup id", "", fmt.Sprint(r.Cgroup))
-	}
-	d := r.Detail
-	if d == nil {
-		return out
-	}
-	say("options", tcpOptions(d), fmt.Sprintf("%#x", d.Options))
-	if states := []string{"open", "disorder", "cwr", "recovery", "loss"}; int(d.CAState) < len(states) {
-		say("congestion state", "recovery and loss: something is sent again", states[d.CAState])
-	}
-	n := func(v uint32) float64 { return float64(v) }
-	for _, x := range []struct {
-		name, unit, says string
-		v                float64
-	}{
-		{"bytes sent", "bytes", "total, those sent again included", float64(d.BytesSent)},
-		{"bytes acked", "bytes", "total, SYN and FIN count", float64(d.BytesAcked)},
-		{"bytes received", "bytes", "total", float64(d.BytesReceived)},
-		{"bytes retrans", "bytes", "total", float64(d.BytesRetrans)},
-		{"segs out", "segments", "total", n(d.SegsOut)},
-		{"segs in", "segments", "total", n(d.SegsIn)},
-		{"data segs out", "segments", "total", n(d.DataSegsOut)},
-		{"data segs in", "segments", "total", n(d.DataSegsIn)},
-		{"delivered", "segments", "total", n(d.Delivered)},
-		{"delivered ce", "segments", "marked as congested", n(d.DeliveredCE)},
-		{"busy time", "µs", "total", float64(d.BusyTime)},
-		{"rwnd time", "µs", "total", float64(d.RwndTime)},
-		{"sndbuf time", "µs", "total", float64(d.SndbufTime)},
-		{"timeouts in a row", "", "now", float64(d.Retransmits)},
-		{"probes in a row", "", "of a closed window", float64(d.Probes)},
-		{"backoff", "", "doublings of the timeout", float64(d.Backoff)},
-		{"total rto", "", "timeouts", float64(d.TotalRTO)},
-		{"rto time", "ms", "spent in recovery from timeouts", n(d.TotalRTOTime)},
-		{"dsack dups", "segments", "the peer had already", n(d.DSACKDups)},
-		{"reorder seen", "", "times", n(d.ReordSeen)},
-		{"reordering", "segments", "taken as normal", n(d.Reordering)},
-		{"out of order in", "segments", "received", n(d.RcvOOO)},
-		{"sacked", "segments", "", n(d.Sacked)},
-		{"snd wnd", "bytes", "the peer's window", n(d.SndWnd)},
-		{"rcv wnd", "bytes", "our window", n(d.RcvWnd)},
-		{"rcv ssthresh", "bytes", "", n(d.RcvSsthresh)},
-		{"rcv space", "bytes", "", n(d.RcvSpace)},
-		{"rcv rtt", "µs", "as the receiver sees it", n(d.RcvRTT)},
-		{"rcv mss", "bytes", "segments received", n(d.RcvMSS)},
-		{"adv mss", "bytes", "", n(d.AdvMSS)},
-		{"pmtu", "bytes", "of the path", n(d.PMTU)},
-		{"ato", "µs", "delayed acknowledgement", n(d.ATO)},
-		{"last ack", "ms", "received, ago", n(d.LastAckRecv)},
-		{"rehash", "", "paths changed", n(d.Rehash)},
-		{"rmem", "bytes", "memory of the receive queue", n(d.RmemAlloc)},
-		{"wmem queued", "bytes", "memory of the send queue", n(d.WmemQueued)},
-		{"wmem", "bytes", "handed to the device", n(d.WmemAlloc)},
-		{"forward alloc", "bytes", "reserved", n(d.FwdAlloc)},
-		{"backlog", "bytes", "came while the process held the socket", n(d.Backlog)},
-		{"drops total", "segments", "", n(d.DropsTotal)},
-	} {
-		add(x.name, x.unit, x.says, x.v)
-	}
-	return out
-}
-
-// tcpOptions are the bits of tcpi_options, with the window scales.
-func tcpOptions(d *collectors.TCPInfo) string {
-	var out []string
-	for i, name := range []string{"ts", "sack", "wscale", "ecn", "ecnseen", "fastopen", "usec"} {
-		if d.Options>>i&1 == 0 {
-			continue
-		}
-		if name == "wscale" {
-			name = fmt.Sprintf("wscale:%d,%d", d.SndWscale, d.RcvWscale)
-		}
-		out = append(out, name)
-	}
-	return strings.Join(out, " ")
-}
+// unmapped writes IPv4 in IPv6 as IPv4, as events have it.
+func unmapped(a netip.AddrPort) netip.AddrPort { return netip.AddrPortFrom(a.Addr().Unmap(), a.Port()) }

@@ -15,9 +15,9 @@ import (
 // addrWidth is what an address with its port may take on the screen: every IPv4 one fits.
 const addrWidth = 21
 
-// endpoint writes an address with its port in at most width cells. A long one, of IPv6, is cut in
+// endpoint writes an address with its port in at most addrWidth cells. A long one, of IPv6, is cut in
 // its middle: both the network and the host stay recognisable, and the port is whole.
-func endpoint(a netip.AddrPort, width int) string {
+func endpoint(a netip.AddrPort) string {
 	addr := a.Addr().Unmap()
 	port := ":" + strconv.Itoa(int(a.Port()))
 	if a.Port() == 0 {
@@ -30,7 +30,7 @@ func endpoint(a netip.AddrPort, width int) string {
 	if !addr.Is6() || text == "*" {
 		return text + port
 	}
-	return "[" + middle(text, width-len(port)-2) + "]" + port
+	return "[" + middle(text, addrWidth-len(port)-2) + "]" + port
 }
 
 // middle cuts the middle out of a text of one byte a character.
@@ -78,16 +78,8 @@ func ofInfo(v float64, info bool) Cell {
 	return Number(v)
 }
 
-// kilobytes is a number of bytes over the sample, in kB/s.
-func kilobytes(n uint64, span collectors.Span) Cell {
-	if span.Seconds() <= 0 {
-		return Missing("waiting for a second reading")
-	}
-	return Number(float64(n) / 1000 / span.Seconds())
-}
-
 // partOf is a time of the span, in percent.
-func partOf(us uint32, span collectors.Span) Cell {
+func partOf(us uint64, span collectors.Span) Cell {
 	if span.Seconds() <= 0 {
 		return Missing("waiting for a second reading")
 	}
@@ -102,10 +94,10 @@ func socketTable(f Frame, t *Table) {
 		{ID: "state", Title: "State", Width: 10, Left: true, Rank: 3},
 		{ID: "recv-q", Title: "Recv-Q", Unit: "bytes", Width: 6, Rank: 1},
 		{ID: "send-q", Title: "Send-Q", Unit: "bytes", Width: 6, Rank: 1},
-		{ID: "kB/s", Title: "kB/s", Unit: "kB/s", Width: 6, Decimals: 1},
-		{ID: "rx", Title: "rx", Unit: "kB/s", Width: 6, Decimals: 1, Rank: 5},
-		{ID: "tx", Title: "tx", Unit: "kB/s", Width: 6, Decimals: 1, Rank: 5},
-		{ID: "rtt", Title: "rtt", Unit: "ms", Width: 6, Decimals: 1, Rank: 2},
+		{ID: "kB/s", Title: "kB/s", Unit: "KiB/s", Width: 6, Decimals: 1},
+		{ID: "rx", Title: "rx", Unit: "KiB/s", Width: 6, Decimals: 1, Rank: 5},
+		{ID: "tx", Title: "tx", Unit: "KiB/s", Width: 6, Decimals: 1, Rank: 5},
+		{ID: "rtt", Title: "rtt", Unit: "ms", Width: 6, Decimals: 2, Rank: 2},
 		{ID: "rttvar", Title: "var", Unit: "ms", Width: 6, Decimals: 1, Rank: 8},
 		{ID: "retr", Title: "retr", Unit: "segments", Width: 4, Rank: 2},
 		{ID: "retrans", Title: "all", Unit: "segments", Width: 6, Rank: 9},
@@ -115,9 +107,10 @@ func socketTable(f Frame, t *Table) {
 		{ID: "busy", Title: "busy", Unit: "%", Width: 5, Decimals: 1, Rank: 7},
 		{ID: "rwnd", Title: "rwnd", Unit: "%", Width: 5, Decimals: 1, Rank: 7},
 		{ID: "sndbuf", Title: "sndbf", Unit: "%", Width: 5, Decimals: 1, Rank: 7},
-		{ID: "delivery", Title: "deliv", Unit: "kB/s", Width: 7, Decimals: 1, Rank: 10},
+		{ID: "delivery", Title: "deliv", Unit: "KiB/s", Width: 7, Decimals: 1, Rank: 10},
 		{ID: "mss", Title: "mss", Unit: "bytes", Width: 5, Hidden: true},
 		{ID: "rto", Title: "rto", Unit: "ms", Width: 6, Hidden: true},
+		{ID: "minrtt", Title: "minrtt", Unit: "ms", Width: 6, Decimals: 3, Hidden: true},
 		{ID: "cong", Title: "cong", Width: 6, Left: true, Rank: 15},
 		{ID: "uid", Title: "uid", Width: 6, Hidden: true},
 		{ID: "local", Title: "Local", Width: addrWidth, Left: true, Rank: 4},
@@ -130,27 +123,42 @@ func socketTable(f Frame, t *Table) {
 	if s == nil {
 		return
 	}
+	rowsNote(f, t)
 	t.Rows = make([]Row, 0, len(s.Rows))
 	for i := range s.Rows {
 		t.Rows = append(t.Rows, socketRow(s, &s.Rows[i]))
 	}
 }
 
+// ofSocket is the target of a connection.
+func ofSocket(s *collectors.SocketID) collectors.Target {
+	p, comm := ownerOf(s)
+	return toPeer(p, comm, s.Remote)
+}
+
+// ownerOf is the process of a socket, zero if it is not known.
+func ownerOf(s *collectors.SocketID) (collectors.Process, collectors.Raw) {
+	if s.Owner == nil {
+		return collectors.Process{}, collectors.Raw{}
+	}
+	return s.Owner.Process, s.Owner.Comm
+}
+
 func socketRow(s *collectors.Sockets, r *collectors.SocketRow) Row {
 	n := func(v uint32) Cell { return ofInfo(float64(v), r.HasInfo) }
 	rate := Missing("not measured yet")
 	if r.DeliveryRate > 0 {
-		rate = Number(float64(r.DeliveryRate) / 1000)
+		rate = Number(float64(r.DeliveryRate) / 1024)
 	}
-	return Row{ID: cookieID(r.Cookie), Cells: []Cell{
+	return Row{ID: cookieID(r.Cookie), Target: ofSocket(r.SocketID), Cells: []Cell{
 		Say(r.State.String()),
 		Number(float64(r.RecvQ)), Number(float64(r.SendQ)),
-		kilobytes(r.Acked+r.Received, s.Span), kilobytes(r.Received, s.Span), kilobytes(r.Acked, s.Span),
+		kibRate(r.Acked+r.Received, s.Span), kibRate(r.Received, s.Span), kibRate(r.Acked, s.Span),
 		micros(r.RTT, r.HasInfo), micros(r.RTTVar, r.HasInfo && r.RTT > 0),
 		n(r.Retrans), n(r.RetransTotal), n(r.Cwnd), n(r.Unacked), n(r.Lost),
 		partOf(r.Busy, s.Span), partOf(r.RwndLimited, s.Span), partOf(r.SndbufLimited, s.Span),
-		rate, n(r.MSS), micros(r.RTO, r.HasInfo), Name(collectors.Clean(r.Congestion)), Number(float64(r.UID)),
-		Say(endpoint(r.Local, addrWidth)), Say(endpoint(r.Remote, addrWidth)), ownerCell(r.SocketID, r.State, s),
+		rate, n(r.MSS), micros(r.RTO, r.HasInfo), micros(r.MinRTT, r.HasInfo), Name(collectors.Clean(r.Congestion)), Number(float64(r.UID)),
+		Say(endpoint(r.Local)), Say(endpoint(r.Remote)), ownerCell(r.SocketID, r.State, s),
 		Say(r.Local.String()), Say(r.Remote.String()),
 	}}
 }
@@ -173,17 +181,18 @@ func listenTable(f Frame, t *Table) {
 	if s == nil {
 		return
 	}
+	rowsNote(f, t)
 	for i := range s.Listeners {
 		l := &s.Listeners[i]
 		full := Missing("no backlog")
 		if l.Backlog > 0 {
 			full = Number(100 * float64(l.Queue) / float64(l.Backlog))
 		}
-		t.Rows = append(t.Rows, Row{ID: cookieID(l.Cookie), Cells: []Cell{
+		t.Rows = append(t.Rows, Row{ID: cookieID(l.Cookie), Target: aboutProcess(ownerOf(l.SocketID)), Cells: []Cell{
 			Number(float64(l.Queue)), Number(float64(l.Backlog)), full,
 			perSecond(uint64(l.Drops), s.Span), Number(float64(l.DropsTotal)),
 			Number(float64(l.Connections)), Number(float64(l.SynRecv)),
-			Say(endpoint(l.Local, addrWidth)), ownerCell(l.SocketID, collectors.Listen, s), Say(l.Local.String()),
+			Say(endpoint(l.Local)), ownerCell(l.SocketID, collectors.Listen, s), Say(l.Local.String()),
 		}})
 	}
 }
@@ -196,9 +205,9 @@ func peerTable(f Frame, t *Table) {
 		{ID: "syn-sent", Title: "SYN-SENT", Width: 8, Rank: 1},
 		{ID: "recv-q", Title: "Recv-Q", Unit: "bytes", Width: 6, Rank: 2},
 		{ID: "send-q", Title: "Send-Q", Unit: "bytes", Width: 6},
-		{ID: "rx", Title: "rx", Unit: "kB/s", Width: 7, Decimals: 1},
-		{ID: "tx", Title: "tx", Unit: "kB/s", Width: 7, Decimals: 1},
-		{ID: "rtt", Title: "rtt", Unit: "ms", Width: 6, Decimals: 1},
+		{ID: "rx", Title: "rx", Unit: "KiB/s", Width: 7, Decimals: 1},
+		{ID: "tx", Title: "tx", Unit: "KiB/s", Width: 7, Decimals: 1},
+		{ID: "rtt", Title: "rtt", Unit: "ms", Width: 6, Decimals: 2},
 		{ID: "retr", Title: "retr/s", Unit: "/s", Width: 6, Decimals: 1},
 		{ID: "peer", Title: "Peer", Width: addrWidth, Left: true},
 		{ID: "peer_address", Title: "peer address", Width: 21, Left: true, Hidden: true},
@@ -207,15 +216,16 @@ func peerTable(f Frame, t *Table) {
 	if s == nil {
 		return
 	}
+	rowsNote(f, t)
 	for i := range s.Peers {
 		p := &s.Peers[i]
 		rtt := Missing("not measured yet")
 		if p.RTTCount > 0 {
 			rtt = Number(float64(p.RTTSum) / float64(p.RTTCount) / 1000)
 		}
-		t.Rows = append(t.Rows, Row{ID: p.Addr.String(), Cells: []Cell{
+		t.Rows = append(t.Rows, Row{ID: p.Addr.String(), Target: aboutPeer(p.Addr), Cells: []Cell{
 			Number(float64(p.Sockets)), Number(float64(p.Established)), Number(float64(p.SynSent)),
-			Number(float64(p.RecvQ)), Number(float64(p.SendQ)), kilobytes(p.Received, s.Span), kilobytes(p.Acked, s.Span),
+			Number(float64(p.RecvQ)), Number(float64(p.SendQ)), kibRate(p.Received, s.Span), kibRate(p.Acked, s.Span),
 			rtt, perSecond(p.Retrans, s.Span), Say(middle(p.Addr.String(), addrWidth)), Say(p.Addr.String()),
 		}})
 	}

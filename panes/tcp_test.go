@@ -25,7 +25,7 @@ func TestEndpoint(t *testing.T) {
 		"[2001:db8:1234:5678:9abc:def0:1234:5678]:65535": "[2001:d…4:5678]:65535",
 		"[fe80::1234:5678:9abc:def0%eth0]:22":            "[fe80::12…f0%eth0]:22",
 	} {
-		got := endpoint(netip.MustParseAddrPort(in), addrWidth)
+		got := endpoint(netip.MustParseAddrPort(in))
 		if got != want || len([]rune(got)) > addrWidth {
 			t.Errorf("endpoint(%s) = %q, want %q in %d cells", in, got, want, addrWidth)
 		}
@@ -78,7 +78,7 @@ func TestSocketsOver(t *testing.T) {
 		cookie, acked uint64
 		retrans, cwnd uint32
 	}{{3, 1000, 1, 3}, {1, 151, 3, 3}, {2, 7, 1, 1}} {
-		if r := s.Rows[i]; r.Cookie != want.cookie || r.Acked != want.acked || r.Retrans != want.retrans || r.Cwnd != want.cwnd || r.Busy != 1000*want.retrans {
+		if r := s.Rows[i]; r.Cookie != want.cookie || r.Acked != want.acked || r.Retrans != want.retrans || r.Cwnd != want.cwnd || r.Busy != 1000*uint64(want.retrans) {
 			t.Errorf("row %d = %+v, want %+v", i, r, want)
 		}
 	}
@@ -90,6 +90,65 @@ func TestSocketsOver(t *testing.T) {
 	}
 	if f.Past[1].Sockets.Rows[0].Acked == 151 {
 		t.Error("a sample was written")
+	}
+}
+
+// TestLongSums: what fits a sample is not bounded by its width in a sum.
+func TestLongSums(t *testing.T) {
+	var f Frame
+	const minutes = 120
+	key := blockKey{1, 0}
+	for i := 1; i <= minutes; i++ {
+		at := time.Duration(i) * time.Minute
+		s := sockets(0, map[uint64]uint64{1: 1})
+		s.Span = collectors.Span{From: at - time.Minute, To: at}
+		s.Rows[0].Busy = 60e6
+		b := &collectors.Block{Span: s.Span, Rows: []collectors.BlockRow{{Dev: key.dev, Class: key.class}}}
+		b.Rows[0].Device.Slots[5], b.Rows[0].Sizes[3] = 60e6, 60e6
+		f.Past = append(f.Past, triage.Moment{Snapshot: &collectors.Snapshot{At: at, Sockets: s, Block: b}})
+	}
+	f.Now = f.Past[minutes-1]
+	f.Span = 24 * time.Hour
+	s := socketsOver(f)
+	if got := partOf(s.Rows[0].Busy, s.Span).Format(0); got != "100" {
+		t.Errorf("busy %s %% of two hours, want 100", got)
+	}
+	if c := blockOver(f).rows[key]; c.Device.Count() != minutes*60e6 || c.Sizes[3] != minutes*60e6 {
+		t.Errorf("%d and %d requests in a slot, want %d", c.Device.Count(), c.Sizes[3], uint64(minutes*60e6))
+	}
+}
+
+// A rate is in KiB everywhere, as sar and tcplife have it and as a filter reads it.
+func TestSocketRates(t *testing.T) {
+	sample := sockets(1, map[uint64]uint64{1: 2048})
+	sample.Rows[0].Received, sample.Rows[0].DeliveryRate = 1024, 512*1024
+	sample.Peers[0].Acked, sample.Peers[0].Received = 2048, 1024
+	f := framesOf(nil, sample)
+	var ended collectors.FlowCounts
+	ended[collectors.FlowSent], ended[collectors.FlowReceived] = 2048, 1024
+	flow := Table{Columns: flowColumns(), Rows: []Row{{ID: "1", Cells: flowCells(&ended, sample.Span)}}}
+	for name, tt := range map[string]struct {
+		fill func(*Table)
+		want map[string]float64
+	}{
+		"sockets":  {func(t *Table) { socketTable(f, t) }, map[string]float64{"kB/s": 3, "rx": 1, "tx": 2, "delivery": 512}},
+		"peers":    {func(t *Table) { peerTable(f, t) }, map[string]float64{"rx": 1, "tx": 2}},
+		"services": {func(t *Table) { *t = flow }, map[string]float64{"rx": 1, "tx": 2}},
+	} {
+		var table Table
+		tt.fill(&table)
+		for i, c := range table.Columns {
+			want, ok := tt.want[c.ID]
+			if !ok {
+				continue
+			}
+			if v, _ := table.Rows[0].Cells[i].Num(); v != want || c.Unit != "KiB/s" {
+				t.Errorf("%s: %s = %v %s, want %v KiB/s", name, c.ID, v, c.Unit, want)
+			}
+		}
+	}
+	if v := socketRate(sample, &sample.Rows[0]); v != 3 {
+		t.Errorf("over time %v KiB/s, want 3", v)
 	}
 }
 
@@ -133,8 +192,8 @@ func TestTCPWants(t *testing.T) {
 		t.Errorf("the page wants %+v, want the second busiest socket", got)
 	}
 	press(r, "esc", "v", "enter")
-	if !strings.Contains(r.View(), "only connections have a page") {
-		t.Error("Enter on a listener does not say why it does nothing")
+	if id := r.top().Info().ID; !strings.HasPrefix(string(id), "process ") && !strings.Contains(r.View(), "no process is known") {
+		t.Errorf("Enter on a listener leads to %s and does not say why", id)
 	}
 }
 
@@ -163,6 +222,51 @@ func TestCounterWords(t *testing.T) {
 	for i, w := range counterWords() {
 		if w == "" {
 			t.Errorf("%s says nothing", collectors.TCPNames()[i])
+		}
+	}
+}
+
+// TestSocketTitle holds that the title counts what is listed of all sockets, whatever a filter leaves.
+func TestSocketTitle(t *testing.T) {
+	s := sockets(1, map[uint64]uint64{1: 100, 2: 7, 3: 1})
+	s.UnlistedRows = 4800
+	f := framesOf(s)
+	for _, text := range []string{"", "zzz"} {
+		if text != "" {
+			var err error
+			if f.Filter, err = parseFilter(text); err != nil {
+				t.Fatal(err)
+			}
+		}
+		p := NewTCP()
+		title := p.title(f, Canvas{Width: 120, Height: 30, Theme: plain()})
+		if want := "the busiest 3 of 4803"; !strings.Contains(title, want) {
+			t.Errorf("filter %q: the title %q lacks %q", text, title, want)
+		}
+	}
+}
+
+// TestEventSpan holds that an event is named for ten seconds, also where samples are rarer.
+func TestEventSpan(t *testing.T) {
+	at := func(interval time.Duration, n int) string {
+		var f Frame
+		for i := range n + 1 {
+			x := &collectors.TCP{}
+			if i == 0 {
+				x.Delta[collectors.TCPListenDrops] = 5
+			}
+			f.Past = append(f.Past, triage.Moment{Snapshot: &collectors.Snapshot{At: time.Duration(i) * interval, TCP: x}})
+		}
+		f.Now = f.Past[n]
+		return eventLine(f, Canvas{Width: 120, Theme: plain()}, f.Now.TCP)
+	}
+	for _, tt := range []struct {
+		interval time.Duration
+		n        int
+		quiet    bool
+	}{{time.Second, 9, false}, {time.Second, 10, true}, {4 * time.Second, 2, false}, {4 * time.Second, 3, true}} {
+		if got := at(tt.interval, tt.n); strings.Contains(got, "no overflow") != tt.quiet {
+			t.Errorf("%v after an event: %q", time.Duration(tt.n)*tt.interval, got)
 		}
 	}
 }

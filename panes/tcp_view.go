@@ -4,13 +4,12 @@ package panes
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"bpf60/collectors"
 	"bpf60/panes/widget"
-	"bpf60/theme"
 )
 
 // View implements Pane: sar's lines, what else the kernel counted, sockets by state, and a table.
@@ -18,7 +17,7 @@ func (p *TCP) View(f Frame, c Canvas) string {
 	if c.Width <= 0 || c.Height <= 0 {
 		return ""
 	}
-	t := p.Table(f)
+	t := p.current(f)
 	lines := []string{tcpTitle(c, f)}
 	s := tcpOver(f)
 	switch {
@@ -30,20 +29,114 @@ func (p *TCP) View(f Frame, c Canvas) string {
 		lines = append(lines, sarLines(f, c, s)...)
 		lines = append(lines, eventLine(f, c, s))
 	}
+	switch p.part {
+	case tcpHappens:
+		return fit(append(lines, p.happens(f, c, t, c.Height-len(lines))...), c.Height)
+	case tcpDelays:
+		return fit(append(lines, p.delays.view(f, c, c.Height-len(lines))...), c.Height)
+	case tcpTables, tcpParts:
+	}
 	if p.view != asCounters && c.Height >= smallHeight {
 		lines = append(lines, stateLine(f, c))
 	}
-	lines = append(lines, p.title(f, c, t))
+	lines = append(lines, p.title(f, c))
 	rest := c.Height - len(lines)
 	if p.view == asSockets && c.Width >= wideWidth && c.Height >= wideHeight && socketsOver(f) != nil {
 		room := min(rest/3, 16)
 		body := p.body(f, c, t, rest-room)
+		body = append(body, eventsBelow(f, c, rest-room-len(body))...)
 		for len(body) < rest-room { // the panels stay where they are
 			body = append(body, "")
 		}
 		return fit(append(append(lines, body...), panels(f, c, room)...), c.Height)
 	}
-	return fit(append(lines, p.body(f, c, t, rest)...), c.Height)
+	body := p.body(f, c, t, rest)
+	if p.view == asSockets && socketsOver(f) != nil && rest-len(body) > 0 {
+		body = append(body, eventsBelow(f, c, rest-len(body))...)
+	}
+	return fit(append(lines, body...), c.Height)
+}
+
+// eventsBelow draws what happened to connections where sockets leave room for it.
+func eventsBelow(f Frame, c Canvas, height int) []string {
+	const least = 5
+	f.sight, f.Filter = nil, nil // the cursor is among the sockets, and the filter is of their columns
+	t := flowEventTable(f, nil)
+	(&list{}).arrange(f, &t)
+	if height < least || len(t.Rows) == 0 {
+		return nil
+	}
+	return append([]string{widget.Title(c.Theme, c.Width, "events", "newest first")}, still(c, t, height-1)...)
+}
+
+// happens draws a table of what happened: its name among the others, its rows, its notes.
+func (p *TCP) happens(f Frame, c Canvas, t Table, height int) []string {
+	x := p.sections[p.at]
+	parts := []string{x.title}
+	switch x.id {
+	case "events", "ended":
+		parts = append(parts, "newest first")
+	default:
+		parts = append(parts, "last 10 s")
+	}
+	lines := []string{widget.Title(c.Theme, c.Width, parts...)}
+	if c.Height >= smallHeight {
+		l := widget.NewLine(c.Width).Skip(1)
+		for i, s := range p.sections {
+			if i == p.at {
+				l.Put(c.Theme.Focus, "["+s.title+"]")
+				continue
+			}
+			l.Skip(1).Put(c.Theme.Dim, s.title).Skip(1)
+		}
+		lines = append(lines, l.String())
+	}
+	s := flowOver(f)
+	if s == nil {
+		return append(lines, missingPart(f, c, collectors.FlowID, x.probe, x.title)...)
+	}
+	if x.id == "events" {
+		lines = append(lines, listenLines(c, s)...)
+	}
+	if len(t.Rows) == 0 {
+		return append(lines, nothing(c, t, "none seen so far")...)
+	}
+	var notes []string
+	if c.Height >= smallHeight {
+		notes = noteLines(c, t.Notes, 2)
+	}
+	room := height - len(lines) - len(notes)
+	lines = append(lines, p.happened[p.at].draw(c, t, room, listOptions{})...)
+	return append(pad(lines, height-len(notes)), notes...)
+}
+
+// listenLines name the sockets that turned connections away, at most two.
+func listenLines(c Canvas, s *flowSum) []string {
+	var out []string
+	for i := range s.Listen.Rows[:min(len(s.Listen.Rows), 2)] {
+		r := &s.Listen.Rows[i]
+		l := widget.NewLine(c.Width).Skip(1).Put(c.Theme.Warn, listenWords(s, r))
+		l.Plain("  "+ownerText(r.SocketID)).Put(c.Theme.Dim, fmt.Sprintf("  queue %d of %d", r.Queue, r.Backlog))
+		out = append(out, l.String())
+	}
+	return out
+}
+
+// listenWords say what a listening socket turned away. That all its drops were overflows is sure
+// when all of the namespace's were.
+func listenWords(s *flowSum, r *collectors.FlowListen) string {
+	what := "drops"
+	if s.Listen.Overflows == s.Listen.Drops {
+		what = "overflows"
+	}
+	return fmt.Sprintf("%s %s in %.0f s at %s", widget.Count(r.Drops), what, s.Seconds(), endpoint(r.Local))
+}
+
+func ownerText(id *collectors.SocketID) string {
+	if id.Owner == nil {
+		return "-"
+	}
+	return fmt.Sprintf("%s[%d]", clean(id.Owner.Comm), id.Owner.TGID)
 }
 
 // panels are the listeners and the peers, side by side.
@@ -98,76 +191,6 @@ func tcpTitle(c Canvas, f Frame) string {
 	return widget.Title(c.Theme, c.Width, parts...)
 }
 
-// rateText writes a rate in at most six cells.
-func rateText(c Cell) string {
-	if v, ok := c.Num(); ok {
-		return widget.Short(v)
-	}
-	return "-"
-}
-
-// sarLines are the lines of sar -n TCP and ETCP, each number at a fixed place, and the history of
-// the number that matters most.
-func sarLines(f Frame, c Canvas, t *collectors.TCP) []string {
-	tcp, etcp := sarColumns()
-	row := func(name string, cols []sarColumn) *widget.Line {
-		l := widget.NewLine(c.Width).Skip(1)
-		l.Put(c.Theme.Dim, name)
-		at := 7
-		for _, col := range cols {
-			width := max(len(col.id)+7, 14)
-			if c.Width-at < width-1 {
-				break
-			}
-			l.To(at).Put(c.Theme.Dim, col.id+" ").Right(theme.Style{}, rateText(tcpCell(t, col.counter)), at+width-1)
-			at += width
-		}
-		return l.To(at)
-	}
-	top := row("TCP", tcp)
-	low := row("ETCP", slices.Insert(slices.Clone(etcp[:2]), 0, etcp[2]))
-	if c.Width >= 60 {
-		low.Put(c.Theme.Dim, "of sent ").Right(theme.Style{}, percentText(retransShare(t)), low.Width()+7)
-	}
-	if c.Width >= wideWidth {
-		for _, col := range etcp[3:] {
-			at := low.Width() + 3
-			low.To(at).Put(c.Theme.Dim, col.id+" ").Right(theme.Style{}, rateText(tcpCell(t, col.counter)), at+16)
-		}
-	}
-	if w := min(c.Width-max(top.Width(), low.Width())-2, mostSpark); w >= leastSpark {
-		for l, counter := range map[*widget.Line]collectors.TCPCounter{top: collectors.TCPOutSegs, low: collectors.TCPRetransSegs} {
-			values := counterSeries(f, counter)
-			l.To(c.Width-w).Put(c.Theme.Accent, widget.Spark(values, w, 0, most(values)))
-		}
-	}
-	return []string{top.String(), low.String()}
-}
-
-// percentText writes a share in percent.
-func percentText(c Cell) string {
-	v, ok := c.Num()
-	switch {
-	case !ok:
-		return "-"
-	case v > 0 && v < 0.05:
-		return "<0.1 %"
-	}
-	return widget.Short(v) + " %"
-}
-
-// sarSmall says in one line what sarLines says in two.
-func sarSmall(c Canvas, t *collectors.TCP) string {
-	l := widget.NewLine(c.Width).Skip(1)
-	for _, x := range []struct {
-		name    string
-		counter collectors.TCPCounter
-	}{{"act ", collectors.TCPActiveOpens}, {"pas ", collectors.TCPPassiveOpens}, {"retr ", collectors.TCPRetransSegs}} {
-		l.Put(c.Theme.Dim, x.name).Plain(fmt.Sprintf("%-6s ", rateText(tcpCell(t, x.counter))))
-	}
-	return l.String()
-}
-
 // event is a counter of something that goes wrong, by the name that the line gives it.
 type event struct {
 	name    string
@@ -201,14 +224,14 @@ func events() []event {
 	}
 }
 
-// eventSpan is how many samples an event is named after it was last seen, so that the line does
-// not change from second to second.
-const eventSpan = 10
+// eventSpan is how long an event is named after it was last seen, so that the line does not change from
+// second to second.
+const eventSpan = 10 * time.Second
 
 // eventLine names what went wrong lately, with its rate now.
 func eventLine(f Frame, c Canvas, t *collectors.TCP) string {
 	var recent collectors.TCPCounts
-	for i := len(f.Past) - 1; i >= max(0, len(f.Past)-eventSpan); i-- {
+	for i := len(f.Past) - 1; i >= 0 && f.Now.At-f.Past[i].At < eventSpan; i-- {
 		if s := f.Past[i].Snapshot; s != nil && s.TCP != nil {
 			recent.Plus(&s.TCP.Delta)
 		}
@@ -216,6 +239,10 @@ func eventLine(f Frame, c Canvas, t *collectors.TCP) string {
 	l := widget.NewLine(c.Width).Skip(1)
 	l.Put(c.Theme.Dim, "ext").To(7)
 	said := false
+	if worst, full := flowWorst(flowOver(f)); worst != "" && !full {
+		l.Put(c.Theme.Warn, worst).Put(c.Theme.Dim, " all netns")
+		said = true
+	}
 	for _, e := range events() {
 		if recent[e.counter] == 0 && t.Delta[e.counter] == 0 {
 			continue
@@ -231,7 +258,7 @@ func eventLine(f Frame, c Canvas, t *collectors.TCP) string {
 		said = true
 	}
 	if !said {
-		l.Put(c.Theme.Dim, fmt.Sprintf("no overflow, drop, timeout, closed window or pressure in %d s", eventSpan))
+		l.Put(c.Theme.Dim, fmt.Sprintf("no overflow, drop, timeout, closed window or pressure in %.0f s", eventSpan.Seconds()))
 	}
 	return l.String()
 }
@@ -270,20 +297,34 @@ func stateLine(f Frame, c Canvas) string {
 	return l.String()
 }
 
+// timeWaits is how many sockets are in TIME-WAIT, 0 if nobody says.
+func timeWaits(f Frame) int {
+	if t := tcpOver(f); t != nil && t.Stat.Known {
+		return t.Stat.TimeWait
+	}
+	return 0
+}
+
 // title heads the table.
-func (p *TCP) title(f Frame, c Canvas, t Table) string {
+func (p *TCP) title(f Frame, c Canvas) string {
 	parts := []string{p.view.String()}
 	s := socketsOver(f)
 	if p.view == asCounters {
 		return widget.Title(c.Theme, c.Width, append(parts, "this network namespace, since it was made")...)
 	}
 	if s != nil {
-		shown, rest := len(t.Rows), map[tcpView]int{asSockets: s.UnlistedRows, asListeners: s.UnlistedListeners, asPeers: s.UnlistedPeers}[p.view]
+		listed := map[tcpView][2]int{
+			asSockets: {len(s.Rows), s.UnlistedRows}, asListeners: {len(s.Listeners), s.UnlistedListeners}, asPeers: {len(s.Peers), s.UnlistedPeers},
+		}[p.view]
+		shown, rest := listed[0], listed[1] // whatever a filter leaves of them
 		count := strconv.Itoa(shown)
 		if rest > 0 {
 			count = fmt.Sprintf("the busiest %d of %d", shown, shown+rest)
 		}
-		parts = append(parts, count)
+		parts = append(parts, count, "own namespace only")
+		if n := timeWaits(f); n > 0 && p.view == asSockets {
+			parts = append(parts, fmt.Sprintf("TIME-WAIT: %s, not listed", widget.Count(uint64(n))))
+		}
 		if age := stretched(s); age != "" {
 			parts = append(parts, age)
 		}

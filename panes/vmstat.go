@@ -4,9 +4,12 @@ package panes
 
 import "bpf60/collectors"
 
+// noVMStat is why there is no si so bi bo.
+const noVMStat = "/proc/vmstat could not be read"
+
 // vmstatTable is vmstat's line without its memory part, in numbers. Shares are of all CPUs' time;
-// guests' time (gu) is not in us.
-func vmstatTable(c *collectors.CPU) Table {
+// guests' time (gu) is not in us. Page is what the kernel swaps, in bytes.
+func vmstatTable(c *collectors.CPU, page uint64) Table {
 	t := Table{Title: "vmstat 1"}
 	r := Row{ID: "vmstat"}
 	add := func(id, unit string, width int, cell Cell) {
@@ -15,11 +18,17 @@ func vmstatTable(c *collectors.CPU) Table {
 	}
 	add("r", "tasks", 3, Number(float64(c.Running)))
 	add("b", "tasks", 3, Number(float64(c.Blocked)))
-	const pageKiB = 4
-	add("si", "KiB/s", 6, perSecond(c.SwapIn*pageKiB, c.Span))
-	add("so", "KiB/s", 6, perSecond(c.SwapOut*pageKiB, c.Span))
-	add("bi", "KiB/s", 7, perSecond(c.BlocksIn, c.Span))
-	add("bo", "KiB/s", 7, perSecond(c.BlocksOut, c.Span))
+	moved := func(id string, width int, kib uint64) {
+		cell := perSecond(kib, c.Span)
+		if !c.VMKnown {
+			cell = Missing(noVMStat)
+		}
+		add(id, "KiB/s", width, cell)
+	}
+	moved("si", 6, c.SwapIn*page/1024)
+	moved("so", 6, c.SwapOut*page/1024)
+	moved("bi", 7, c.BlocksIn)
+	moved("bo", 7, c.BlocksOut)
 	add("in", "/s", 7, perSecond(c.Interrupts, c.Span))
 	add("cs", "/s", 7, perSecond(c.Switches, c.Span))
 	x, total := c.All, c.All.Total()

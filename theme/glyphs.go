@@ -62,11 +62,11 @@ func standIn(r rune) byte {
 		return '='
 	case '▆', '▓':
 		return '+'
-	case '▇', '▉', '◆':
+	case '▇', '▉', '◆', '●':
 		return '*'
 	case '█':
 		return '#'
-	case '│':
+	case '│', '┤':
 		return '|'
 	case '└', '├':
 		return '`'
@@ -82,6 +82,10 @@ func standIn(r rune) byte {
 		return '^'
 	case '↓':
 		return 'v'
+	case '±':
+		return '+'
+	case 'Δ':
+		return 'd'
 	case '×':
 		return 'x'
 	}

@@ -18,14 +18,6 @@ type Style struct{ on string }
 // reset ends every style. It is one sequence for all of them, so that lines compare equal.
 const reset = "\x1b[0m"
 
-// Paint returns text in the style.
-func (s Style) Paint(text string) string {
-	if s.on == "" || text == "" {
-		return text
-	}
-	return s.on + text + reset
-}
-
 // On is the sequence that begins the style; empty for plain text.
 func (s Style) On() string { return s.on }
 

@@ -66,16 +66,13 @@ func TestSeveritiesDiffer(t *testing.T) {
 	}
 }
 
-func TestPaint(t *testing.T) {
-	th := New("dark", colorprofile.ANSI256)
-	if got := th.Crit.Paint("x"); got != "\x1b[1;38;5;203mx\x1b[0m" {
-		t.Errorf("Paint = %q", got)
+func TestStyle(t *testing.T) {
+	crit := New("dark", colorprofile.ANSI256).Crit
+	if on, off := crit.On(), crit.Off(); on != "\x1b[1;38;5;203m" || off != "\x1b[0m" {
+		t.Errorf("the style begins with %q and ends with %q", on, off)
 	}
-	if got := (Style{}).Paint("x"); got != "x" {
-		t.Errorf("the zero style paints %q", got)
-	}
-	if got := th.Crit.Paint(""); got != "" {
-		t.Errorf("nothing is painted as %q", got)
+	if on, off := (Style{}).On(), (Style{}).Off(); on+off != "" {
+		t.Errorf("the zero style begins with %q and ends with %q", on, off)
 	}
 }
 

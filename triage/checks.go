@@ -60,6 +60,9 @@ func (t *track) gap(name string, from time.Duration, fallback bool) (Unchecked, 
 		if bad.Reason != "" {
 			u.Reason += ": " + bad.Reason
 		}
+		if bad.State == collectors.Idle && u.Remedy == "" {
+			u.Remedy = "bpf60 --probes +" + name
+		}
 		return u, true
 	case since > from:
 		return Unchecked{Reason: fmt.Sprintf("%s works since %v", name, since.Round(time.Second))}, true
@@ -103,13 +106,13 @@ func (e *Engine) check(h *History, now time.Duration) *Checks {
 			if w.resource() != resource {
 				continue
 			}
-			gaps := e.gaps(w, now, attached)
+			gaps := e.gaps(w, h, now, attached)
 			if w.quiet(from) && len(gaps) == 0 {
-				more, crash := w.evidence(h)
+				more, crash := w.evidence(h, now)
 				facts = append(facts, more...)
 				if crash != nil {
 					e.crashed(crash)
-					gaps = e.gaps(w, now, attached)
+					gaps = e.gaps(w, h, now, attached)
 				}
 			}
 			healthy = healthy && w.quiet(from) && len(gaps) == 0
@@ -128,11 +131,11 @@ func (e *Engine) check(h *History, now time.Duration) *Checks {
 }
 
 // gaps are the reasons why w cannot rule its resource out.
-func (e *Engine) gaps(w *watch, now, attached time.Duration) []Unchecked {
+func (e *Engine) gaps(w *watch, h *History, now, attached time.Duration) []Unchecked {
 	if w.broken != "" {
 		return []Unchecked{{
 			Reason: fmt.Sprintf("rule %s was stopped by a bug: %s", w.rule.ID, w.broken),
-			Remedy: "report it with the stack that bpf60 doctor shows",
+			Remedy: "report it with the stack that bpf60 prints when it ends",
 		}}
 	}
 	var gaps []Unchecked
@@ -143,6 +146,16 @@ func (e *Engine) gaps(w *watch, now, attached time.Duration) []Unchecked {
 	}
 	if watched := now - e.start; len(gaps) == 0 && watched < checkAfter {
 		gaps = append(gaps, Unchecked{Reason: fmt.Sprintf("watched for %d of %d s", int(watched.Seconds()), int(checkAfter.Seconds()))})
+	}
+	if len(gaps) == 0 && w.rule.Blind != nil {
+		reason, remedy, crash := w.blind(h)
+		if crash != nil {
+			e.crashed(crash)
+			return e.gaps(w, h, now, attached)
+		}
+		if reason != "" {
+			gaps = append(gaps, Unchecked{Reason: reason, Remedy: remedy})
+		}
 	}
 	return gaps
 }

@@ -91,7 +91,7 @@ func TestEngineChecks(t *testing.T) {
 		"one rule of two cannot": {
 			rules:  []Rule{quiet, scripted(Rule{ID: "cpu.b", Needs: []string{"softirqs", "runqlat"}}, nil)},
 			phases: []phase{{60, []collectors.Probe{on("runqlat"), is("softirqs", collectors.Idle, "attaches while somebody looks", "")}}},
-			want:   Checks{Unchecked: []Unchecked{{Resource: "cpu", Reason: "softirqs is idle: attaches while somebody looks"}}},
+			want:   Checks{Unchecked: []Unchecked{{Resource: "cpu", Reason: "softirqs is idle: attaches while somebody looks", Remedy: "bpf60 --probes +softirqs"}}},
 		},
 		"the same reason once": {
 			rules:  []Rule{quiet, scripted(Rule{ID: "cpu.b", Needs: []string{"runqlat"}}, nil)},

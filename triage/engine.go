@@ -28,6 +28,7 @@ type Engine struct {
 	start     time.Duration // the first tick
 	wanted    []collectors.Want
 	checks    *Checks
+	upkeep    *upkeep
 
 	mu      sync.Mutex
 	crashes []collectors.Crash
@@ -36,7 +37,7 @@ type Engine struct {
 // NewEngine returns an engine that judges by rules and appends to h. want takes the evidence the
 // rules ask for, under the holder "rules"; it may be nil, as in a replay.
 func NewEngine(rules []Rule, h *History, want func(holder string, wants []collectors.Want)) *Engine {
-	e := &Engine{h: h, want: want, probes: map[string]*track{}}
+	e := &Engine{h: h, want: want, probes: map[string]*track{}, upkeep: &upkeep{}}
 	for _, r := range rules {
 		w := &watch{rule: r}
 		e.watches = append(e.watches, w)
@@ -76,7 +77,7 @@ func (e *Engine) crashed(c *collectors.Crash) {
 }
 
 func (e *Engine) judge(m *Moment) {
-	now, h := m.At, e.h.with(m.Snapshot)
+	now, h := m.At, e.h.with(m.Snapshot, e.upkeep)
 	var live, ended []Finding
 	var wanted []collectors.Want
 	for _, w := range e.watches {

@@ -37,7 +37,7 @@ func (s Severity) MarshalText() ([]byte, error) { return []byte(s.String()), nil
 
 // Culprit is who causes a finding, or suffers from it.
 type Culprit struct {
-	Kind   string // process, cgroup, disk, interface, peer, file, slab, cpu
+	Kind   string // process, cgroup, disk, interface, peer, file, slab, cpu, node
 	Name   collectors.Safe
 	Target collectors.Target
 	Cgroup collectors.Safe
@@ -82,9 +82,15 @@ type Finding struct {
 // finding began sets Since.
 type Rule struct {
 	ID       string
+	Says     string   // what its finding means, in one line
+	Limits   []Limit  // what it compares with, in the order of their weight
 	Resource string   // what is ruled out when all its rules find nothing: "cpu"; if empty, ID up to its dot
 	Needs    []string // names of the probes without which it cannot rule its resource out
 	Fallback bool     // a degraded probe is good enough to rule the resource out
+
+	// Blind says why the rule cannot rule its resource out although its probes work, and what would
+	// help; both empty: it can. It may be nil.
+	Blind func(h *History) (reason, remedy string)
 
 	Hold  time.Duration // how long it is seen before it is listed; DefaultHold if 0, at once if negative
 	Clear time.Duration // how long it is gone before it ends; DefaultClear if 0, at once if negative

@@ -32,6 +32,10 @@ type History struct {
 	infos  map[*collectors.ProcInfo]int32 // in how many moments' rows
 	rows   int                            // index of the oldest moment whose task rows are kept
 	cpus   int                            // index of the oldest moment whose single CPUs are kept
+
+	limit atomic.Int64 // bytes; see Limit
+
+	memo *recent // of a History that the rules of one tick share; else nil
 }
 
 // published is what readers see.
@@ -42,6 +46,14 @@ type published struct {
 
 // NewHistory returns a History that holds at most budget bytes.
 func NewHistory(budget int) *History { return &History{budget: budget} }
+
+// Limit lowers the budget to n bytes, from the next moment on; 0 gives it back. Any goroutine may
+// call it: the whole program has a budget too, and on a host of many processes much of it goes
+// elsewhere.
+func (h *History) Limit(n int) { h.limit.Store(int64(n)) }
+
+// Held is about how many bytes the history holds. Only the goroutine that appends may call it.
+func (h *History) Held() int { return h.size + h.books() }
 
 // Append adds the newest moment. Moments are in order: one that is not after the last is ignored.
 func (h *History) Append(m Moment) {
@@ -64,14 +76,14 @@ func (h *History) Append(m Moment) {
 	h.published.Store(&published{ms, ms[h.rows].At, ms[h.cpus].At})
 }
 
-// with returns a History for reading that has s as well.
-func (h *History) with(s *collectors.Snapshot) *History {
+// with returns a History for reading that has s as well. What the rules of its tick share they keep in u.
+func (h *History) with(s *collectors.Snapshot, u *upkeep) *History {
 	old := h.moments()
 	p := published{moments: make([]Moment, len(old), len(old)+1)}
 	copy(p.moments, old)
 	p.moments = append(p.moments, Moment{Snapshot: s})
 	p.rows, p.cpus = h.RowsSince(), h.CPUsSince()
-	view := &History{}
+	view := &History{memo: &recent{upkeep: u}}
 	view.published.Store(&p)
 	return view
 }
@@ -148,9 +160,6 @@ func (h *History) CPUsSince() time.Duration {
 	return 0
 }
 
-// DetailSince is the time of the oldest moment of which everything is kept.
-func (h *History) DetailSince() time.Duration { return max(h.RowsSince(), h.CPUsSince()) }
-
 // after is the index of the first moment after t.
 func after(ms []Moment, t time.Duration) int {
 	return sort.Search(len(ms), func(i int) bool { return ms[i].At > t })
@@ -172,6 +181,9 @@ func (h *History) trim(ms []Moment) []Moment {
 	budget := h.budget
 	if budget <= 0 {
 		budget = DefaultBudget
+	}
+	if n := int(h.limit.Load()); n > 0 {
+		budget = min(budget, n)
 	}
 	over := func() bool { return h.size+h.books() > budget }
 	for _, stage := range []struct {

@@ -9,7 +9,7 @@ import (
 
 // arrange puts live findings in order: root causes first, worst first, each effect after its
 // cause and one level milder than alone. A tree is as bad as the worst in it. What is equal is
-// ordered by when it began, then as it came.
+// ordered by when it began, what is only told the latest first, then as it came.
 func arrange(live []Finding) []Finding {
 	n := len(live)
 	parent := causes(live)
@@ -46,7 +46,7 @@ func arrange(live []Finding) []Finding {
 			cmp.Compare(worst[b], worst[a]),
 			cmp.Compare(shown[b].Severity, shown[a].Severity),
 			cmp.Compare(size[b], size[a]),
-			cmp.Compare(shown[a].Since, shown[b].Since),
+			byBegin(&shown[a], &shown[b]),
 			cmp.Compare(a, b),
 		)
 	}
@@ -64,6 +64,15 @@ func arrange(live []Finding) []Finding {
 	}
 	list(roots)
 	return out
+}
+
+// byBegin puts what began first before what followed. What is only told is the other way round: a kill of
+// long ago does not come before what the host does now.
+func byBegin(a, b *Finding) int {
+	if a.Severity == Info && b.Severity == Info {
+		return cmp.Compare(b.Since, a.Since)
+	}
+	return cmp.Compare(a.Since, b.Since)
 }
 
 // causes returns the index of each finding's cause, -1 without. Of several it is the worst; of

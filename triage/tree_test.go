@@ -42,6 +42,10 @@ func TestArrange(t *testing.T) {
 			live: []Finding{f("alone", Info, 1), f("effect", Info, 2), f("cause", Info, 3, "effect")},
 			want: []string{"cause info", "effect info <cause", "alone info"},
 		},
+		"of what is only told the latest": {
+			live: []Finding{f("old kill", Info, -900), f("busy", Info, 7)},
+			want: []string{"busy info", "old kill info"},
+		},
 		"a chain": {
 			live: []Finding{f("c", Critical, 1), f("b", Critical, 1, "c"), f("a", Critical, 1, "b")},
 			want: []string{"a critical", "b warning <a", "c warning <b"},

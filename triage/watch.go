@@ -18,6 +18,8 @@ const (
 	// wantFor is how long a rule gets the evidence it asks for, wantEvery how often.
 	wantFor   = 10 * time.Second
 	wantEvery = 60 * time.Second
+	// factsEvery is how often a rule is asked what shows its resource healthy.
+	factsEvery = 10 * time.Second
 	// maxTimes is how many times of an outlier are kept.
 	maxTimes = 16
 )
@@ -33,6 +35,10 @@ type watch struct {
 
 	outlier bool // the last tick had one
 	times   []time.Duration
+
+	asked   bool // facts were asked for
+	askedAt time.Duration
+	facts   []string
 
 	granted   bool // the rule has had its grant for what it suspects
 	grantedAt time.Duration
@@ -97,17 +103,34 @@ func (w *watch) check(h *History) (f Finding, wants []collectors.Want, crash *co
 	return f, wants, nil
 }
 
-// evidence asks the rule what shows that all is well.
-func (w *watch) evidence(h *History) (facts []string, crash *collectors.Crash) {
+// evidence asks the rule what shows that all is well, at most once in factsEvery: each answer that
+// differs takes room in the history.
+func (w *watch) evidence(h *History, now time.Duration) (facts []string, crash *collectors.Crash) {
 	if w.rule.Evidence == nil {
 		return nil, nil
+	}
+	if w.asked && now-w.askedAt < factsEvery {
+		return w.facts, nil
 	}
 	defer func() {
 		if p := recover(); p != nil {
 			facts, crash = nil, w.switchOff(p)
 		}
 	}()
-	return w.rule.Evidence(h), nil
+	w.facts = w.rule.Evidence(h)
+	w.asked, w.askedAt = true, now
+	return w.facts, nil
+}
+
+// blind asks the rule whether it sees enough to rule anything out.
+func (w *watch) blind(h *History) (reason, remedy string, crash *collectors.Crash) {
+	defer func() {
+		if p := recover(); p != nil {
+			reason, remedy, crash = "", "", w.switchOff(p)
+		}
+	}()
+	reason, remedy = w.rule.Blind(h)
+	return reason, remedy, nil
 }
 
 func (w *watch) switchOff(p any) *collectors.Crash {

@@ -60,4 +60,20 @@ static __always_inline void hist_add(struct hist *h, __u64 ns)
 	h->sum += ns;
 }
 
+/* For programs that count one duration in several histograms: the slot first, then each. */
+static __always_inline __u32 hist_slot(__u64 ns)
+{
+	__u32 slot = log2_u64(microseconds(ns));
+
+	return slot >= HIST_SLOTS ? HIST_SLOTS - 1 : slot;
+}
+
+static __always_inline void hist_put(struct hist *h, __u32 slot, __u64 ns)
+{
+	if (slot < HIST_SLOTS) {
+		h->slots[slot]++;
+		h->sum += ns;
+	}
+}
+
 #endif

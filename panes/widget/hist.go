@@ -34,7 +34,9 @@ func Fits(width int) int { return max((width-shortLabel)/leastSeries, 1) }
 // Histogram draws series over one axis in at most height lines of at most width cells, the bucket
 // of the shortest times first. What does not fit is gathered in rows of dots, with the sum of what
 // they hide, where there is least to see.
-func Histogram(t theme.Theme, series []Series, width, height int) []string {
+//
+// Buckets below floor are gathered as well, and the bars are of one scale above it.
+func Histogram(t theme.Theme, series []Series, width, height, floor int) []string {
 	if height < 2 || len(series) == 0 {
 		return nil
 	}
@@ -54,7 +56,7 @@ func Histogram(t theme.Theme, series []Series, width, height int) []string {
 		end := label + i*each
 		head.Right(t.Dim, Clip(s.Title, each-1), end+min(9, each))
 	}
-	rows := histRows(series, height-1)
+	rows := histRows(series, height-1, floor)
 	out := make([]string, 0, len(rows)+1)
 	out = append(out, head.String())
 	var most uint64
@@ -69,6 +71,16 @@ func Histogram(t theme.Theme, series []Series, width, height int) []string {
 		out = append(out, histLine(t, r, most, width, label, each, wide))
 	}
 	return out
+}
+
+// Hidden is how many events Histogram gathers in rows of dots.
+func Hidden(series []Series, height, floor int) (n uint64) {
+	for _, r := range histRows(series, height-1, floor) {
+		if r.from != r.to {
+			n += r.weight
+		}
+	}
+	return n
 }
 
 func histLine(t theme.Theme, r histRow, most uint64, width, label, each int, wide bool) string {
@@ -110,7 +122,7 @@ type histRow struct {
 }
 
 // histRows returns at most height rows from the first bucket to the last that holds an event.
-func histRows(series []Series, height int) []histRow {
+func histRows(series []Series, height, floor int) []histRow {
 	var rows []histRow
 	last := 0
 	for i := range collectors.HistSlots {
@@ -133,6 +145,9 @@ func histRows(series []Series, height int) []histRow {
 	}
 	if first > 2 { // nothing that short: the axis begins where the events do
 		rows = rows[first:]
+	}
+	if low := slices.IndexFunc(rows, func(r histRow) bool { return r.from >= floor }); low > 1 {
+		rows = append([]histRow{merged(rows[:low])}, rows[low:]...)
 	}
 	rows = gather(rows, func(from, to int) bool { return to-from >= 2 && weigh(rows[from:to]) == 0 })
 	if hide := len(rows) - height; hide > 0 && height >= 3 {
@@ -196,8 +211,8 @@ func weigh(rows []histRow) uint64 {
 }
 
 // axis is the range of buckets that any of the columns uses, at most height of them, the longest
-// times kept.
-func axis(columns []*collectors.Hist, height int) (lo, hi int) {
+// times kept, from floor up.
+func axis(columns []*collectors.Hist, height, floor int) (lo, hi int) {
 	lo, hi = collectors.HistSlots, -1
 	for _, h := range columns {
 		if h == nil {
@@ -212,10 +227,13 @@ func axis(columns []*collectors.Hist, height int) (lo, hi int) {
 	if hi < 0 {
 		return 0, min(height, 6) - 1
 	}
+	if floor > lo {
+		lo = min(floor, hi)
+	}
 	for hi-lo+1 < min(height, 6) && hi < collectors.HistSlots-1 { // a steady axis for a quiet host
 		hi++
 	}
-	for hi-lo+1 < min(height, 6) && lo > 0 {
+	for hi-lo+1 < min(height, 6) && lo > floor {
 		lo--
 	}
 	// Where there is room the axis ends at every fourth bucket, so that it seldom changes: when it
@@ -251,16 +269,18 @@ func shade(n, most uint64) int {
 
 const shades = "░▒▓█"
 
-// plotLabel is the width of "128-255µs │".
-const plotLabel = shortLabel + 2
+// PlotLabel is what the labels of a plot take: the width of "128-255µs │".
+const PlotLabel = shortLabel + 2
 
 // PlotColumns is how many samples a heat map or a plot of width cells shows.
-func PlotColumns(width int) int { return max(width-plotLabel, 0) }
+func PlotColumns(width int) int { return max(width-PlotLabel, 0) }
 
 // HeatMap draws one column a histogram, oldest first, in at most height lines; latency goes up,
 // the count is the shade. A nil histogram is a sample that is missing and shows as a dot.
-func HeatMap(t theme.Theme, columns []*collectors.Hist, width, height int) []string {
-	lo, hi := axis(columns, height) // of all columns: one that leaves the screen changes nothing
+//
+// Buckets below floor are gathered in the lowest row.
+func HeatMap(t theme.Theme, columns []*collectors.Hist, width, height, floor int) []string {
+	lo, hi := axis(columns, height, floor) // of all columns: one that leaves the screen changes nothing
 	most := scale(columns)
 	columns = columns[max(len(columns)-PlotColumns(width), 0):]
 	var out []string
@@ -294,8 +314,9 @@ func HeatMap(t theme.Theme, columns []*collectors.Hist, width, height int) []str
 
 // Percentiles draws p50, p90, p99 and max of one histogram a column, on the axis of the heat map.
 // A column with fewer than least events has no p99.
-func Percentiles(t theme.Theme, columns []*collectors.Hist, width, height int, least uint64) []string {
-	lo, hi := axis(columns, height)
+// What lies below floor is in the lowest row.
+func Percentiles(t theme.Theme, columns []*collectors.Hist, width, height, floor int, least uint64) []string {
+	lo, hi := axis(columns, height, floor)
 	columns = columns[max(len(columns)-PlotColumns(width), 0):]
 	type marks [4]int // slot of p50, p90, p99, max; -1 where there is none
 	at := make([]marks, len(columns))

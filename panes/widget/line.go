@@ -7,6 +7,7 @@ package widget
 
 import (
 	"strings"
+	"unicode/utf8"
 
 	"github.com/charmbracelet/x/ansi"
 
@@ -32,24 +33,34 @@ func (l *Line) Left() int { return l.max - l.at }
 
 // Put writes text in a style, cut to what is free. Blanks at its end are held back.
 func (l *Line) Put(style theme.Style, text string) *Line {
-	if w := Width(text); w > l.Left() {
+	w := Width(text)
+	if w > l.Left() {
 		text = Clip(text, l.Left())
+		w = Width(text)
 	}
 	shown := strings.TrimRight(text, " ")
-	return l.Block(style, shown).Skip(len(text) - len(shown))
+	if n := len(text) - len(shown); n > 0 {
+		return l.write(style, shown, Width(shown)).Skip(n)
+	}
+	return l.write(style, shown, w)
 }
 
 // Block writes text in a style with the blanks at its end, where the style shows them.
 func (l *Line) Block(style theme.Style, text string) *Line {
-	if text == "" || l.Left() <= 0 {
+	text = Clip(text, l.Left())
+	return l.write(style, text, Width(text))
+}
+
+// write writes text, which is cells wide and fits.
+func (l *Line) write(style theme.Style, text string, cells int) *Line {
+	if text == "" {
 		return l
 	}
-	text = Clip(text, l.Left())
 	l.flush()
 	l.b.WriteString(style.On())
 	l.b.WriteString(text)
 	l.b.WriteString(style.Off())
-	l.at += Width(text)
+	l.at += cells
 	return l
 }
 
@@ -86,13 +97,27 @@ func (l *Line) Right(style theme.Style, text string, end int) *Line {
 
 // Rule fills the rest of the line with a rule.
 func (l *Line) Rule(style theme.Style) *Line {
-	return l.Put(style, strings.Repeat("─", max(l.Left(), 0)))
+	if l.Left() <= 0 {
+		return l
+	}
+	l.flush()
+	l.b.WriteString(style.On())
+	for l.Left() > 0 {
+		n := min(l.Left(), len(rules)/len("─"))
+		l.b.WriteString(rules[:n*len("─")])
+		l.at += n
+	}
+	l.b.WriteString(style.Off())
+	return l
 }
 
 // String returns the line.
 func (l *Line) String() string { return l.b.String() }
 
 func (l *Line) flush() {
+	if l.b.Cap() == 0 {
+		l.b.Grow(l.max)
+	}
 	for l.blanks > 0 {
 		n := min(l.blanks, len(spaces))
 		l.b.WriteString(spaces[:n])
@@ -100,16 +125,66 @@ func (l *Line) flush() {
 	}
 }
 
-const spaces = "                                                                "
+const (
+	spaces = "                                                                "
+	rules  = "────────────────────────────────────────────────────────────────"
+)
 
-// Width is the number of cells text takes; text holds no newline.
+// Width is the number of cells text takes; text holds no newline. Styles in it take none.
 func Width(text string) int {
-	for i := range len(text) {
-		if c := text[i]; c >= 0x80 || c < 0x20 {
-			return ansi.StringWidth(text)
+	cells := 0
+	for i := 0; i < len(text); {
+		switch c := text[i]; {
+		case c >= 0x20 && c < 0x80:
+			i, cells = i+1, cells+1
+		case c == esc:
+			n := styleLen(text[i:])
+			if n == 0 {
+				return ansi.StringWidth(text)
+			}
+			i += n
+		default:
+			r, n := utf8.DecodeRuneInString(text[i:])
+			if !narrow(r) {
+				return ansi.StringWidth(text)
+			}
+			i, cells = i+n, cells+1
 		}
 	}
-	return len(text)
+	return cells
+}
+
+const esc = 0x1b
+
+// styleLen is how many bytes the style takes that text begins with, 0 if it is another sequence.
+func styleLen(text string) int {
+	for i := len("\x1b["); i < len(text) && text[1] == '['; i++ {
+		switch c := text[i]; {
+		case c == 'm':
+			return i + 1
+		case c != ';' && (c < '0' || c > '9'):
+			return 0
+		}
+	}
+	return 0
+}
+
+// narrow says of the characters outside of ASCII that we draw with that they take a cell each, whatever
+// stands beside them. Of all others the library knows, which takes fifty times as long.
+func narrow(r rune) bool {
+	switch {
+	case r < 0xa1:
+		return false
+	case r <= 0xff:
+		return r != 0xad // a hyphen that may not show
+	case r >= 0x2010 && r <= 0x2027, r >= 0x2030 && r <= 0x205e: // – … ›
+		return true
+	case r >= 0x2190 && r <= 0x21ff: // arrows
+		return true
+	case r >= 0x2500 && r <= 0x25fc: // lines, blocks, shapes
+		return true
+	}
+	return r >= 0x391 && r <= 0x3a1 || r >= 0x3a3 && r <= 0x3c9 // Δ
 }
 
 // Clip cuts text to at most cells, and says so with an ellipsis.
@@ -117,10 +192,26 @@ func Clip(text string, cells int) string {
 	if cells <= 0 {
 		return ""
 	}
+	if len(text) <= cells && plain(text) {
+		return text
+	}
 	if Width(text) <= cells {
 		return text
 	}
+	if plain(text) {
+		return text[:cells-1] + "…"
+	}
 	return ansi.Truncate(text, cells, "…")
+}
+
+// plain says whether every byte is a character of one cell.
+func plain(text string) bool {
+	for i := range len(text) {
+		if c := text[i]; c < 0x20 || c >= 0x7f {
+			return false
+		}
+	}
+	return true
 }
 
 // ClipWords cuts text to at most cells between two words, so that no number is cut into another.
@@ -165,7 +256,7 @@ func Join(left []string, width int, right []string, gap int) []string {
 			b = right[i]
 		}
 		if b != "" {
-			a += strings.Repeat(" ", max(width+gap-ansi.StringWidth(a), 0)) + b
+			a += strings.Repeat(" ", max(width+gap-Width(a), 0)) + b
 		}
 		out = append(out, a)
 	}

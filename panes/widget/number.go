@@ -43,9 +43,6 @@ func Short(v float64) string {
 	return strconv.FormatFloat(v/1000, 'f', 1, 64) + "E"
 }
 
-// Percent writes a share of 0 to 1 with one decimal.
-func Percent(share float64) string { return strconv.FormatFloat(100*share, 'f', 1, 64) }
-
 // Bytes writes a size in at most five cells, in powers of 1024: 31M, 13.1G.
 func Bytes(n uint64) string {
 	if n < 1024 {
@@ -119,6 +116,20 @@ func Age(d time.Duration) string {
 		return strconv.Itoa(int(d/time.Minute)) + "m"
 	}
 	return strconv.Itoa(int(max(d, 0)/time.Second)) + "s"
+}
+
+// Lasting writes how long something lasts in at most six cells: 42s, 6m12s, 5h12m, 41d3h.
+func Lasting(d time.Duration) string {
+	s := int(max(d, 0) / time.Second)
+	switch {
+	case s < 100:
+		return fmt.Sprintf("%ds", s)
+	case s < 100*60:
+		return fmt.Sprintf("%dm%02ds", s/60, s%60)
+	case s < 100*3600:
+		return fmt.Sprintf("%dh%02dm", s/3600, s/60%60)
+	}
+	return fmt.Sprintf("%dd%dh", s/86400, s/3600%24)
 }
 
 // CPUTime writes a time on CPUs in at most eight cells, as top does: 12:34.56, 123h45m, 417d3h.

@@ -93,7 +93,6 @@ func TestNumbers(t *testing.T) {
 		{Clock(37 * time.Second), "00:37"},
 		{Clock(75 * time.Minute), "75:00"},
 		{Clock(-time.Second), "00:00"},
-		{Percent(0.595), "59.5"},
 	} {
 		if tt.got != tt.want {
 			t.Errorf("%q, want %q", tt.got, tt.want)
@@ -225,7 +224,7 @@ func TestHistogram(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.want, Histogram(none, tt.series, tt.width, tt.height)); diff != "" {
+			if diff := cmp.Diff(tt.want, Histogram(none, tt.series, tt.width, tt.height, 0)); diff != "" {
 				t.Errorf("Histogram (-want +got):\n%s", diff)
 			}
 		})
@@ -240,7 +239,7 @@ func TestHistogramHidesNothing(t *testing.T) {
 	}
 	for height := 4; height < 40; height++ {
 		var sum uint64
-		rows := histRows([]Series{{"n", h}}, height)
+		rows := histRows([]Series{{"n", h}}, height, 0)
 		for _, r := range rows {
 			sum += r.weight
 		}
@@ -265,10 +264,10 @@ func TestHeatMap(t *testing.T) {
 		"    2-3µs │ ·",
 		"    0-1µs │█·█▒",
 	}
-	if diff := cmp.Diff(want, HeatMap(theme.Theme{}, columns, 15, 10)); diff != "" {
+	if diff := cmp.Diff(want, HeatMap(theme.Theme{}, columns, 15, 10, 0)); diff != "" {
 		t.Errorf("HeatMap (-want +got):\n%s", diff)
 	}
-	low := HeatMap(theme.Theme{}, columns, 15, 3)
+	low := HeatMap(theme.Theme{}, columns, 15, 3, 0)
 	if len(low) != 3 || !strings.HasPrefix(low[2], "    ≤15µs │█") {
 		t.Errorf("what is below the axis is not in its lowest row: %q", low)
 	}
@@ -280,16 +279,42 @@ func TestHeatMapIsSteady(t *testing.T) {
 	for i := range 60 {
 		columns = append(columns, hist(map[int]uint64{0: 1000 + uint64(i), 3: 40, 5 + i%2: 2}))
 	}
-	before := HeatMap(theme.Theme{}, columns[:59], 31, 12)
-	after := HeatMap(theme.Theme{}, columns, 31, 12)
+	before := HeatMap(theme.Theme{}, columns[:59], 31, 12, 0)
+	after := HeatMap(theme.Theme{}, columns, 31, 12, 0)
 	if len(before) != len(after) {
 		t.Fatalf("%d rows became %d", len(before), len(after))
 	}
 	for i := range after {
 		a, b := []rune(before[i]+strings.Repeat(" ", 31)), []rune(after[i]+strings.Repeat(" ", 31))
-		if string(a[plotLabel+1:31]) != string(b[plotLabel:30]) {
+		if string(a[PlotLabel+1:31]) != string(b[PlotLabel:30]) {
 			t.Errorf("row %d did not move by one column:\n%s\n%s", i, before[i], after[i])
 		}
+	}
+}
+
+// Below the floor everything is in one row, and no event is lost.
+func TestFloor(t *testing.T) {
+	h := hist(map[int]uint64{0: 5000, 1: 400, 3: 60, 5: 7, 9: 2})
+	want := []string{
+		"             count",
+		"      ...     5400",
+		"    4-7µs        0",
+		"   8-15µs       60 ██████████",
+		"  16-31µs        0",
+		"  32-63µs        7 █▏",
+		"      ...",
+		"  0.5-1ms        2 ▍",
+	}
+	got := Histogram(theme.Theme{}, []Series{{"count", h}}, 30, 12, 2)
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Errorf("Histogram from 4 µs (-want +got):\n%s", diff)
+	}
+	few := Percentiles(theme.Theme{}, []*collectors.Hist{h}, 14, 10, 3, 100)
+	if len(few) < 7 || !strings.Contains(few[len(few)-1], "≤15µs") || !strings.HasSuffix(few[len(few)-1], "◆") {
+		t.Errorf("what lies below the floor is not in the lowest row: %q", few)
+	}
+	if heat := HeatMap(theme.Theme{}, []*collectors.Hist{h}, 14, 10, 3); len(heat) != len(few) || !strings.HasSuffix(heat[len(heat)-1], "█") {
+		t.Errorf("the heat map has another axis: %q", heat)
 	}
 }
 
@@ -306,7 +331,7 @@ func TestPercentiles(t *testing.T) {
 		"    2-3µs │",
 		"    0-1µs │5·5",
 	}
-	if diff := cmp.Diff(want, Percentiles(theme.Theme{}, []*collectors.Hist{many, nil, few}, 14, 10, 100)); diff != "" {
+	if diff := cmp.Diff(want, Percentiles(theme.Theme{}, []*collectors.Hist{many, nil, few}, 14, 10, 0, 100)); diff != "" {
 		t.Errorf("Percentiles (-want +got):\n%s", diff)
 	}
 }

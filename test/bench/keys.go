@@ -10,7 +10,6 @@ import (
 	"os/exec"
 	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/charmbracelet/x/term"
@@ -84,21 +83,13 @@ func switching() (stop func(), err error) {
 	if err != nil {
 		return nil, err
 	}
-	cmd := exec.Command(path, "--quiet", "--switch", "4")
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setsid: true, Pdeathsig: syscall.SIGKILL}
-	if err := cmd.Start(); err != nil {
-		return nil, fmt.Errorf("starting a storm of switches: %w", err)
-	}
-	return func() {
-		_ = syscall.Kill(-cmd.Process.Pid, syscall.SIGKILL)
-		_ = cmd.Wait() // it was killed
-	}, nil
+	return inBackground(exec.Command(path, "--quiet", "--switch", "4"))
 }
 
 // keys presses digits in turn and returns how many milliseconds each took. Aside puts this program
 // above the load, as if it ran on another machine.
 func keys(path string, aside bool, presses int, digits ...string) ([]float64, error) {
-	p, err := play(80, 24, nil, path)
+	p, err := play(80, 24, path)
 	if err != nil {
 		return nil, err
 	}

@@ -25,6 +25,7 @@ type options struct {
 	path   string        // the program measured
 	rounds int           // of each comparison
 	span   time.Duration // of each comparison over time
+	pair   string        // the programs whose event, or the host's state, has this in its name; empty: all
 }
 
 // part is one group of rows.
@@ -35,18 +36,24 @@ type part struct {
 
 func parts() []part {
 	return []part{
-		{"screen", screenRows},
+		{"start", startRows},
+		{"screen", byteRows},
 		{"keys", keyRows},
+		{"instant", instantRows},
 		{"self", selfRows},
 		{"checklist", checklistRows},
+		{"recording", recordingRows},
 		{"slowdown", slowdownRows},
 		{"sched", func(o options) ([]row, error) { return schedRows(o.path, o.rounds) }},
+		{"programs", pairRows},
+		{"block", blockRows},
+		{"scale", scaleRows},
 		{"constants", constantRows},
 	}
 }
 
 func main() {
-	for arg, begin := range map[string]func([]string) error{stormArg: stormMain, workArg: workMain, echoArg: echoMain} {
+	for arg, begin := range map[string]func([]string) error{stormArg: stormMain, workArg: workMain, echoArg: echoMain, activeArg: activeMain, fullArg: fullMain, holdArg: holdMain} {
 		if len(os.Args) < 2 || os.Args[1] != arg {
 			continue
 		}
@@ -78,6 +85,7 @@ func run() (good bool, err error) {
 	flag.StringVar(&o.path, "bpf60", "", "the program to measure (default: build it)")
 	flag.IntVar(&o.rounds, "rounds", 5, "rounds of each comparison, at least 3")
 	flag.DurationVar(&o.span, "span", 30*time.Second, "length of comparisons over time")
+	flag.StringVar(&o.pair, "pair", "", "of the parts programs and instant, what has this in its name; instant also takes STATE/GESTURE")
 	only := flag.String("only", strings.Join(names, ","), "parts to measure")
 	flag.Parse()
 	chosen := strings.Split(*only, ",")

@@ -27,22 +27,38 @@ func bpfFiles(pid int) ([]fd, error) {
 	}
 	var out []fd
 	for _, e := range list {
-		name, err := os.Readlink(dir + "fd/" + e.Name())
-		kind, ok := strings.CutPrefix(name, "anon_inode:")
-		if err != nil || !ok {
-			continue
+		if kind := kindOf(dir, e.Name()); kind != "" {
+			out = append(out, fd{kind: kind, prog: programOf(dir, e.Name())})
 		}
-		f := fd{kind: kind}
-		text, _ := os.ReadFile(dir + "fdinfo/" + e.Name())
-		for line := range strings.Lines(string(text)) {
-			if v, ok := strings.CutPrefix(line, "prog_id:"); ok {
-				id, _ := strconv.ParseUint(strings.TrimSpace(v), 10, 32)
-				f.prog = ebpf.ProgramID(id)
-			}
-		}
-		out = append(out, f)
 	}
 	return out, nil
+}
+
+// kindOf is what an open file is if it has no name; else "".
+func kindOf(dir, number string) string {
+	name, err := os.Readlink(dir + "fd/" + number)
+	kind, ok := strings.CutPrefix(name, "anon_inode:")
+	if err != nil || !ok {
+		return ""
+	}
+	return kind
+}
+
+// programOf is the program that an open file is, or is a link of; else 0.
+func programOf(dir, number string) ebpf.ProgramID {
+	text, _ := os.ReadFile(dir + "fdinfo/" + number)
+	for line := range strings.Lines(string(text)) {
+		if v, ok := strings.CutPrefix(line, "prog_id:"); ok {
+			id, _ := strconv.ParseUint(strings.TrimSpace(v), 10, 32)
+			return ebpf.ProgramID(id)
+		}
+	}
+	return 0
+}
+
+// attaches says whether a kind of file makes a program run: a link, or a perf event.
+func attaches(kind string) bool {
+	return kind == "bpf_link" || kind == "bpf-link" || kind == "[perf_event]"
 }
 
 // attached counts a process's links and perf events: what makes its programs run.
@@ -50,7 +66,7 @@ func attached(pid int) int {
 	files, _ := bpfFiles(pid)
 	n := 0
 	for _, f := range files {
-		if f.kind == "bpf_link" || f.kind == "bpf-link" || f.kind == "[perf_event]" {
+		if attaches(f.kind) {
 			n++
 		}
 	}

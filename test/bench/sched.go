@@ -35,7 +35,7 @@ func nobody() watcher {
 // shipped is bpf60 as a user starts it, on a terminal.
 func shipped(path string, args ...string) watcher {
 	return watcher{"bpf60", func() (int, func(), error) {
-		p, err := play(80, 24, nil, append([]string{path}, args...)...)
+		p, err := play(80, 24, append([]string{path}, args...)...)
 		if err != nil {
 			return 0, nil, err
 		}

@@ -8,19 +8,6 @@ import (
 	"time"
 )
 
-// screenRows measures what somebody at the terminal feels, and what goes over the line.
-func screenRows(o options) ([]row, error) {
-	var rows []row
-	for _, f := range []func(options) ([]row, error){startRows, byteRows} {
-		got, err := f(o)
-		if err != nil {
-			return nil, err
-		}
-		rows = append(rows, got...)
-	}
-	return rows, nil
-}
-
 // busySince notes how busy the host was, if it was.
 func (r row) busySince(p pressure) row {
 	if busy := p.since(); busy != "" {
@@ -33,81 +20,6 @@ func (r row) busySince(p pressure) row {
 func measured(rows []string) bool { return complete(rows) && strings.Contains(rows[0], "load ") }
 
 func ms(d time.Duration) float64 { return float64(d) / float64(time.Millisecond) }
-
-// startRows: from fork to the first whole frame, to the first with numbers, and until everything is
-// attached.
-func startRows(o options) ([]row, error) {
-	htop, err := find("htop")
-	if err != nil {
-		return nil, err
-	}
-	begun := pressureNow()
-	var frame, numbers, probes, peer []float64
-	for range 2*o.rounds + 1 {
-		p, err := play(80, 24, nil, o.path)
-		if err != nil {
-			return nil, err
-		}
-		at, err := p.until("the first frame", complete)
-		then, err2 := p.until("the first numbers", measured)
-		p.end()
-		if err != nil {
-			return nil, err
-		}
-		if err2 != nil {
-			return nil, err2
-		}
-		frame = append(frame, ms(at.Sub(p.started)))
-		numbers = append(numbers, ms(then.Sub(p.started)))
-
-		h, err := play(80, 24, nil, htop)
-		if err != nil {
-			return nil, err
-		}
-		at, err = h.until("the first frame", complete)
-		h.end()
-		if err != nil {
-			return nil, err
-		}
-		peer = append(peer, ms(at.Sub(h.started)))
-	}
-	for range o.rounds {
-		p, err := play(80, 24, nil, o.path)
-		if err != nil {
-			return nil, err
-		}
-		probes = append(probes, ms(attaching(p)))
-		p.end()
-	}
-	show := func(v []float64) string { return fmt.Sprintf("%.0f ms", median(v)) }
-	spread := func(v []float64) string {
-		return fmt.Sprintf("%.0f–%.0f ms, %d starts", quantile(v, 0), quantile(v, 1), len(v))
-	}
-	return []row{
-		row{what: "first frame", ours: show(frame), peer: show(peer), note: "beside htop; " + spread(frame)}.
-			below(median(frame), 100, "100 ms").busySince(begun),
-		row{what: "first frame with numbers", ours: show(numbers), note: spread(numbers)}.
-			below(median(numbers), 100, "100 ms").busySince(begun),
-		row{what: "default probes attached", ours: show(probes), note: spread(probes)}.
-			below(median(probes), 500, "500 ms").busySince(begun),
-	}, nil
-}
-
-// attaching is how long after its start a program attached the last thing that it attaches.
-func attaching(p *player) time.Duration {
-	const (
-		look = 3 * time.Millisecond
-		long = 2500 * time.Millisecond
-	)
-	n, last := 0, p.started
-	for time.Since(p.started) < long {
-		if now := attached(p.pid()); now > n {
-			n, last = now, time.Now()
-		}
-		time.Sleep(look)
-	}
-	return last.Sub(p.started)
-}
 
 // byteRows: what a frame of 200×50 costs the line: on the host as it is, with a load, and once the
 // graphs are full.
@@ -161,7 +73,7 @@ func byteRows(o options) ([]row, error) {
 // frameBytes is the length of each frame that a program draws in span, the first ones left out: they
 // are whole screens.
 func frameBytes(key string, before, span time.Duration, argv ...string) ([]float64, error) {
-	p, err := play(200, 50, nil, argv...)
+	p, err := play(200, 50, argv...)
 	if err != nil {
 		return nil, err
 	}

@@ -80,7 +80,7 @@ func race(list []contender, span time.Duration) ([]cost, error) {
 		}
 	}()
 	for _, c := range list {
-		p, err := play(80, 24, nil, c.argv...)
+		p, err := play(80, 24, c.argv...)
 		if err != nil {
 			return nil, err
 		}

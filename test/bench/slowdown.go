@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/exec"
+	"os/signal"
 	"path/filepath"
 	"runtime"
 	"time"
@@ -32,6 +33,14 @@ func works() []work {
 		{"loopback TCP", 30_000, echo},
 		{"exec loop", 300, execs},
 	}
+}
+
+// loads are the works, and those that only programs are compared under.
+func loads() []work {
+	return append(works(),
+		work{"getppid loop", 400_000, getppids}, work{"open loop", 50_000, opens}, work{"TCP connections", 3000, connections},
+		work{"signals", 50_000, hangups},
+	)
 }
 
 // effort is what an operation took, in ns: of CPU time, children included, and of time that passed.
@@ -61,7 +70,7 @@ func do(name string) (effort, error) {
 
 // workMain is the process that do starts.
 func workMain(args []string) error {
-	for _, w := range works() {
+	for _, w := range loads() {
 		if len(args) != 1 || args[0] != w.name {
 			continue
 		}
@@ -205,6 +214,17 @@ func execs(n int) error {
 	for range n {
 		if err := exec.Command(path).Run(); err != nil {
 			return err
+		}
+	}
+	return nil
+}
+
+// hangups sends this process n signals that it ignores, of a kind that may end a process.
+func hangups(n int) error {
+	signal.Ignore(unix.SIGHUP)
+	for range n {
+		if err := unix.Kill(os.Getpid(), unix.SIGHUP); err != nil {
+			return fmt.Errorf("signalling: %w", err)
 		}
 	}
 	return nil

@@ -3,6 +3,7 @@
 package main
 
 import (
+	"bytes"
 	"fmt"
 	"os"
 	"os/exec"
@@ -30,15 +31,23 @@ type player struct {
 
 	mu     sync.Mutex
 	screen vt10x.Terminal
-	last   time.Time // of the newest output
-	frames []int     // bytes of each burst; the last one may still grow
+	last   time.Time   // of the newest output
+	frames []int       // bytes of each burst; the last one may still grow
+	begins []time.Time // of the bursts
 	wake   *sync.Cond
+	left   time.Time // when it gave the terminal back
 	gone   bool
-	watch  func() // called with mu held after each output, may be nil
+
+	line *line // between the terminal and the program; nil is none
 }
 
 // play starts a program on a terminal of its own.
-func play(cols, rows int, watch func(*player), argv ...string) (*player, error) {
+func play(cols, rows int, argv ...string) (*player, error) {
+	return start("", nil, cols, rows, argv...)
+}
+
+// start starts a program in a directory, behind a line; nil is none.
+func start(dir string, l *line, cols, rows int, argv ...string) (*player, error) {
 	blocking, tty, err := pty.Open()
 	if err != nil {
 		return nil, fmt.Errorf("opening a pseudo terminal: %w", err)
@@ -58,12 +67,10 @@ func play(cols, rows int, watch func(*player), argv ...string) (*player, error) 
 	}
 	p := &player{
 		cmd: exec.Command(argv[0], argv[1:]...), master: os.NewFile(uintptr(fd), "/dev/ptmx"),
-		screen: vt10x.New(vt10x.WithSize(cols, rows)),
+		screen: vt10x.New(vt10x.WithSize(cols, rows)), line: l,
 	}
+	p.cmd.Dir = dir
 	p.wake = sync.NewCond(&p.mu)
-	if watch != nil {
-		p.watch = func() { watch(p) }
-	}
 	// No settings of the user's: both sides show what they show by default.
 	p.cmd.Env = []string{"TERM=xterm-256color", "LANG=C.UTF-8", "HOME=/nonexistent", "PATH=" + os.Getenv("PATH")}
 	p.cmd.Stdin, p.cmd.Stdout, p.cmd.Stderr = tty, tty, tty
@@ -81,29 +88,37 @@ func play(cols, rows int, watch func(*player), argv ...string) (*player, error) 
 func (p *player) pid() int { return p.cmd.Process.Pid }
 
 func (p *player) read() {
-	buf := make([]byte, 64<<10)
+	buf, show := make([]byte, 64<<10), p.show
+	if p.line != nil {
+		buf, show = make([]byte, lineRate/100), p.line.carry(p.show)
+	}
 	for {
 		n, err := p.master.Read(buf)
-		now := time.Now()
-		p.mu.Lock()
-		if n > 0 {
-			if len(p.frames) == 0 || now.Sub(p.last) > frameGap {
-				p.frames = append(p.frames, 0)
-			}
-			p.frames[len(p.frames)-1] += n
-			p.last = now
-			_, _ = p.screen.Write(buf[:n])
-			if p.watch != nil {
-				p.watch()
-			}
-		}
-		p.gone = err != nil
-		p.wake.Broadcast()
-		p.mu.Unlock()
+		show(buf[:n], err)
 		if err != nil {
 			return
 		}
 	}
+}
+
+// show puts output on the screen.
+func (p *player) show(b []byte, err error) {
+	now := time.Now()
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if len(b) > 0 {
+		if len(p.frames) == 0 || now.Sub(p.last) > frameGap {
+			p.frames, p.begins = append(p.frames, 0), append(p.begins, now)
+		}
+		p.frames[len(p.frames)-1] += len(b)
+		p.last = now
+		_, _ = p.screen.Write(b)
+		if bytes.Contains(b, []byte("\x1b[?1049l")) {
+			p.left = now
+		}
+	}
+	p.gone = err != nil
+	p.wake.Broadcast()
 }
 
 // until waits for a screen and returns when the output that made it came. Rows is the whole screen
@@ -153,6 +168,10 @@ func (p *player) settle() error {
 }
 
 func (p *player) press(keys string) error {
+	if p.line != nil {
+		p.line.press(p.master, keys)
+		return nil
+	}
 	_, err := p.master.WriteString(keys)
 	return err
 }
@@ -165,7 +184,18 @@ func (p *player) counted() []float64 {
 	for _, n := range p.frames {
 		out = append(out, float64(n))
 	}
-	p.frames, p.last = nil, time.Time{}
+	p.frames, p.begins, p.last = nil, nil, time.Time{}
+	return out
+}
+
+// gaps are the seconds from one burst to the next, since counted was called.
+func (p *player) gaps() []float64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	var out []float64
+	for i := 1; i < len(p.begins); i++ {
+		out = append(out, p.begins[i].Sub(p.begins[i-1]).Seconds())
+	}
 	return out
 }
 

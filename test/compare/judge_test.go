@@ -9,7 +9,7 @@ import (
 
 // The comparison itself: it must see what is wrong.
 func TestCompareCell(t *testing.T) {
-	ours := report{Panes: map[string]pane{
+	ours := report{Seconds: span + 1, Panes: map[string]pane{
 		"cpu": {
 			Facts: []struct {
 				ID, Unit string
@@ -25,7 +25,22 @@ func TestCompareCell(t *testing.T) {
 		"memory": {Facts: []struct {
 			ID, Unit string
 			Value    any
-		}{{"free", "MiB", 10.0}}},
+		}{
+			{"free", "MiB", 10.0},
+			{"buffers", "MiB", 2.0},
+			{"cache", "MiB", 3.0},
+			{"swap_total", "MiB", 30.0},
+			{"swpd", "MiB", 4.0},
+			{"swap_free", "MiB", nil},
+		}},
+		"processes": {
+			Columns: []struct{ ID, Unit string }{{"PID", ""}, {"iodelay", "ms"}},
+			Rows:    [][]any{{"7", 1200.0}, {"8", nil}},
+		},
+		"tcp": {
+			Columns: []struct{ ID, Unit string }{{"local_address", ""}, {"rttvar", "ms"}, {"minrtt", "ms"}, {"retrans", "segments"}},
+			Rows:    [][]any{{"127.0.0.1:80", 0.25, 0.04, 5.0}},
+		},
 	}}
 	tests := map[string]struct {
 		column, row string
@@ -51,11 +66,26 @@ func TestCompareCell(t *testing.T) {
 		"in other units, wrong":    {column: "wkB/s", row: "vda", tool: "iostat", theirs: []string{"2048.00"}, state: here},
 		"a gauge between readings": {column: "free", tool: "free", theirs: []string{"10000000", "11000000"}, state: here, ok: true},
 		"a gauge has no shift":     {column: "free", tool: "free", theirs: []string{"10400000"}, state: here},
+		"a sum of two":             {column: "buff/cache", tool: "free", theirs: []string{"5242880"}, state: here, ok: true},
+		"a sum of two, wrong":      {column: "buff/cache", tool: "free", theirs: []string{"3145728"}, state: here},
+		"swap":                     {column: "used", tool: "free Swap", theirs: []string{"4194304"}, state: here, ok: true},
+		"swap, wrong":              {column: "total", tool: "free Swap", theirs: []string{"32505856"}, state: here},
+		"swap, missing":            {column: "free", tool: "free Swap", theirs: []string{"27262976"}, state: noNumber},
+		"a total of six seconds":   {column: "iodelay", row: "7", tool: "pidstat", theirs: []string{"100", "102"}, state: here, ok: true},
+		"in other units, too much": {column: "iodelay", row: "7", tool: "pidstat", theirs: []string{"1000"}, state: here},
+		"a total, wrong":           {column: "iodelay", row: "7", tool: "pidstat", theirs: []string{"115"}, state: here},
+		"may be missing":           {column: "iodelay", row: "8", tool: "pidstat", theirs: []string{"99"}, absent: true},
+		"rttvar":                   {column: "rttvar", row: "127.0.0.1:80", tool: "ss", theirs: []string{"0.3"}, state: here, ok: true},
+		"rttvar, wrong":            {column: "rttvar", row: "127.0.0.1:80", tool: "ss", theirs: []string{"250"}, state: here},
+		"minrtt":                   {column: "minrtt", row: "127.0.0.1:80", tool: "ss", theirs: []string{"0.042"}, state: here, ok: true},
+		"minrtt, wrong":            {column: "minrtt", row: "127.0.0.1:80", tool: "ss", theirs: []string{"0.060"}, state: here},
+		"sent again":               {column: "retrans", row: "127.0.0.1:80", tool: "ss", theirs: []string{"4"}, state: here, ok: true},
+		"sent again, wrong":        {column: "retrans", row: "127.0.0.1:80", tool: "ss", theirs: []string{"3"}, state: here},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			col := column{name: tt.column, tool: tt.tool, ids: []string{tt.column}, pane: map[string]string{
-				"vmstat": "cpu", "mpstat": "cpu", "iostat": "disk", "free": "memory",
+				"vmstat": "cpu", "mpstat": "cpu", "iostat": "disk",
 			}[tt.tool]}
 			for _, c := range columns() {
 				if c.tool == tt.tool && c.name == tt.column {

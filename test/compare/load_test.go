@@ -3,10 +3,13 @@
 package compare
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,6 +18,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"golang.org/x/sys/unix"
 )
@@ -38,6 +42,7 @@ func loads() map[string]func(scratch string) (func() error, error) {
 		"fault":  faulting,
 		"disk":   writing,
 		"tcp":    talking,
+		"swap":   swapped,
 	}
 }
 
@@ -232,6 +237,9 @@ func talking(string) (func() error, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := unanswered(full); err != nil {
+		return nil, err
+	}
 	closed, err := closedPort()
 	if err != nil {
 		return nil, err
@@ -292,6 +300,77 @@ func fullListener() (string, error) {
 		}
 	}
 	return name, nil
+}
+
+// unanswered begins a connection whose SYN is dropped, and sent again after 1, 3, 7, 15, 31 and 63 seconds.
+func unanswered(name string) error {
+	address, err := netip.ParseAddrPort(name)
+	if err != nil {
+		return err
+	}
+	fd, err := unix.Socket(unix.AF_INET, unix.SOCK_STREAM|unix.SOCK_CLOEXEC|unix.SOCK_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	if err := unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_SYNCNT, 6); err != nil {
+		return err
+	}
+	err = unix.Connect(fd, &unix.SockaddrInet4{Addr: address.Addr().As4(), Port: int(address.Port())})
+	if !errors.Is(err, unix.EINPROGRESS) {
+		return errors.Join(errors.New("a full listener answered"), err)
+	}
+	return nil
+}
+
+// swapped has memory that is in the swap area, where there is one.
+func swapped(string) (func() error, error) {
+	const size = 8 << 20
+	b, err := unix.Mmap(-1, 0, size, unix.PROT_READ|unix.PROT_WRITE, unix.MAP_PRIVATE|unix.MAP_ANONYMOUS)
+	if err != nil {
+		return nil, err
+	}
+	for i := range b {
+		b[i] = byte(i*i>>8 + 1)
+	}
+	_ = unix.Madvise(b, unix.MADV_PAGEOUT) // since Linux 5.4
+	return func() error { return nil }, nil
+}
+
+// addSwap gives a host without swap some, in a file, until the test ends: free's line of it is all 0 else.
+// Where the kernel or the file system has none to give, it stays so.
+func addSwap(t *testing.T, path string) {
+	t.Helper()
+	areas, err := os.ReadFile("/proc/swaps")
+	if err != nil || bytes.Count(areas, []byte("\n")) > 1 {
+		return
+	}
+	const size = 32 << 20
+	area, page := make([]byte, size), os.Getpagesize()
+	// The header of swapon(2): include/linux/swap.h of the kernel.
+	binary.NativeEndian.PutUint32(area[1024:], 1)                   // version
+	binary.NativeEndian.PutUint32(area[1028:], uint32(size/page-1)) // last page
+	copy(area[page-10:], "SWAPSPACE2")
+	f, err := os.OpenFile(path, os.O_CREATE|os.O_EXCL|os.O_WRONLY, 0o600)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = f.Write(area) // without holes, which no swap area may have
+	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
+		t.Fatal(err)
+	}
+	name, err := unix.BytePtrFromString(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_SWAPON, uintptr(unsafe.Pointer(name)), 0, 0); errno != 0 {
+		t.Logf("no swap area: %v", errno)
+		return
+	}
+	t.Cleanup(func() {
+		if _, _, errno := unix.Syscall(unix.SYS_SWAPOFF, uintptr(unsafe.Pointer(name)), 0, 0); errno != 0 {
+			t.Errorf("taking away the swap area %s: %v", path, errno)
+		}
+	})
 }
 
 // keep holds a connection open for as long as the process lives.

@@ -6,11 +6,13 @@ import (
 	"encoding/json"
 	"fmt"
 	"slices"
+	"strings"
 )
 
 // report is what the comparison reads of a JSON report.
 type report struct {
-	Panes map[string]pane
+	Seconds float64 `json:"duration_seconds"`
+	Panes   map[string]pane
 }
 
 type pane struct {
@@ -44,7 +46,7 @@ func readReport(text []byte) (report, error) {
 }
 
 // value looks for a number of ours in a pane's facts or, with a row, in its tables; names are tried
-// in turn. The key is the column that names a row.
+// in turn; of two with a + between them it is the sum. The key is the column that names a row.
 func (r report) value(id, key, row string, names []string) (v float64, unit string, f found) {
 	p, ok := r.Panes[id]
 	if !ok {
@@ -52,6 +54,15 @@ func (r report) value(id, key, row string, names []string) (v float64, unit stri
 	}
 	best := noColumn
 	for _, name := range names {
+		if a, b, sum := strings.Cut(name, "+"); sum {
+			v, unit, f := r.value(id, key, row, []string{a})
+			w, _, g := r.value(id, key, row, []string{b})
+			if f == here && g == here {
+				return v + w, unit, here
+			}
+			best = max(best, min(f, g))
+			continue
+		}
 		for _, x := range p.Facts {
 			if row != "" || x.ID != name {
 				continue

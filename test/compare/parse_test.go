@@ -72,6 +72,8 @@ func row(head, fields []string, key string) (record, bool) {
 		return r, false
 	case len(fields) == len(head)+1 && strings.HasSuffix(fields[0], ":"):
 		r.row, fields = strings.TrimSuffix(fields[0], ":"), fields[1:]
+	case strings.HasSuffix(fields[0], ":") && len(fields) <= len(head): // free's Swap has the first columns only
+		r.row, fields, head = strings.TrimSuffix(fields[0], ":"), fields[1:], head[:len(fields)-1]
 	case len(fields) < len(head):
 		return r, false
 	}
@@ -129,9 +131,18 @@ func parseSockets(text string) []record {
 		}
 		for _, word := range f {
 			name, value, _ := strings.Cut(word, ":")
-			value, _, _ = strings.Cut(value, "/") // rtt:mean/deviation
-			if c, ok := number(value); ok {
-				out[len(out)-1].cells[name] = c
+			first, second, two := strings.Cut(value, "/")
+			cells := map[string]string{name: first}
+			switch {
+			case name == "rtt" && two: // mean/deviation
+				cells["rttvar"] = second
+			case name == "retrans" && two: // under way/since the connection began
+				cells[name] = second
+			}
+			for name, value := range cells {
+				if c, ok := number(value); ok {
+					out[len(out)-1].cells[name] = c
+				}
 			}
 		}
 	}
@@ -143,11 +154,11 @@ func TestParseSockets(t *testing.T) {
 ESTAB 0      12     127.0.0.1:34567     127.0.0.1:4321
 	 cubic wscale:7,7 rto:204 rtt:0.037/0.012 ato:40 mss:32768 cwnd:10 bytes_sent:491520 lastsnd:4
 SYN-SENT 0      1      127.0.0.1:34999     127.0.0.1:4322
-	 cubic rto:1000 mss:524 cwnd:1 retrans:1/1
+	 cubic rto:1000 mss:524 cwnd:1 retrans:1/3
 `
 	want := map[string]map[string]float64{
-		"127.0.0.1:34567": {"Recv-Q": 0, "Send-Q": 12, "rto": 204, "rtt": 0.037, "ato": 40, "mss": 32768, "cwnd": 10, "bytes_sent": 491520, "lastsnd": 4},
-		"127.0.0.1:34999": {"Recv-Q": 0, "Send-Q": 1, "rto": 1000, "mss": 524, "cwnd": 1, "retrans": 1},
+		"127.0.0.1:34567": {"Recv-Q": 0, "Send-Q": 12, "rto": 204, "rtt": 0.037, "rttvar": 0.012, "ato": 40, "mss": 32768, "cwnd": 10, "bytes_sent": 491520, "lastsnd": 4},
+		"127.0.0.1:34999": {"Recv-Q": 0, "Send-Q": 1, "rto": 1000, "mss": 524, "cwnd": 1, "retrans": 3},
 	}
 	got := map[string]map[string]float64{}
 	for _, r := range parseSockets(text) {
@@ -205,8 +216,8 @@ vda             81.26   1071.26    0.10   0.79
 `, want: map[string]map[string]float64{"lo": {"txpck/s": 2}, "eth0": {"rxpck/s": 3}, "": {"active/s": 5, "oseg/s": 8}}},
 		"free": {text: `               total        used        free      shared  buff/cache   available
 Mem:     25274793984   484798464 24536694784    13082624   576798720 24789995520
-Swap:              0           0           0
-`, want: map[string]map[string]float64{"Mem": {"total": 25274793984, "available": 24789995520}}},
+Swap:       33550336     8388608    25161728
+`, want: map[string]map[string]float64{"Mem": {"total": 25274793984, "available": 24789995520}, "Swap": {"total": 33550336, "used": 8388608, "free": 25161728}}},
 		"slabtop": {key: "NAME", text: ` Active / Total Objects (% used)    : 962029 / 980363 (98.1%)
  Minimum / Average / Maximum Object : 0.01K / 0.28K / 50.25K
 

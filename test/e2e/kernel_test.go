@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -19,16 +20,20 @@ import (
 	"github.com/cilium/ebpf/link"
 )
 
-// objects are the ids of what a process holds in the kernel. The kernel never gives one twice.
+// objects are the ids of what a process holds in the kernel. The kernel never gives one twice. Of perf
+// events, which have none, they are our own descriptors: see takeEvents.
 type objects struct {
 	programs []ebpf.ProgramID
 	maps     []ebpf.MapID
 	links    []link.ID
+	events   []*os.File
 }
 
 // held reads them from the process's file descriptors.
 func held(t *testing.T, pid int) (o objects) {
 	t.Helper()
+	o.events = takeEvents(t, pid)
+	t.Cleanup(o.release)
 	dir := fmt.Sprintf("/proc/%d/fdinfo", pid)
 	fds, err := os.ReadDir(dir)
 	if err != nil {
@@ -82,6 +87,13 @@ func held(t *testing.T, pid int) (o objects) {
 	return o
 }
 
+// release gives up the perf events, which keep their program.
+func (o objects) release() {
+	for _, f := range o.events {
+		_ = f.Close() // twice does no harm
+	}
+}
+
 // left names those that are still in the kernel.
 func (o objects) left(t *testing.T) (out []string) {
 	t.Helper()
@@ -126,6 +138,8 @@ func (o objects) gone(t *testing.T) {
 			t.Logf("left in the kernel: %s", strings.Join(left, ", "))
 		}
 	}()
+	until(t, "nobody holding a perf event", func() bool { left = holders(t, o.events); return len(left) == 0 })
+	o.release()
 	until(t, "the kernel letting go of everything", func() bool { left = o.left(t); return len(left) == 0 })
 }
 
@@ -137,8 +151,11 @@ func attached(t *testing.T, p *player, pid int) objects {
 	p.send("2ii")
 	p.see("by cause", "woken")
 	o := held(t, pid)
-	if len(o.programs) < 3 || len(o.maps) == 0 || len(o.links) == 0 {
-		t.Fatalf("the dashboard holds %+v, want programs, maps and links", o)
+	if len(o.programs) < 3 || len(o.maps) == 0 || len(o.links) == 0 || len(o.events) == 0 {
+		t.Fatalf("the dashboard holds %+v, want programs, maps, links and perf events", o)
+	}
+	if by := holders(t, o.events); len(by) != len(o.events) {
+		t.Fatalf("%d perf events are held by %v, want by the dashboard alone", len(o.events), by)
 	}
 	if left := o.left(t); len(left) != len(o.programs)+len(o.maps)+len(o.links) {
 		t.Fatalf("of %+v only %v are found in the kernel", o, left)
@@ -163,6 +180,36 @@ func TestKernelLeftovers(t *testing.T) {
 			tt.end(p)
 			if code := p.exit(); code != tt.code {
 				t.Errorf("exit %d, want %d", code, tt.code)
+			}
+			o.gone(t)
+		})
+	}
+}
+
+// However a profile ends, nothing of it stays in the kernel.
+func TestProfileLeftovers(t *testing.T) {
+	asRoot(t)
+	for _, sig := range []syscall.Signal{syscall.SIGINT, syscall.SIGKILL} {
+		t.Run(sig.String(), func(t *testing.T) {
+			cmd := exec.Command(binary(), "profile", "--for", "1h")
+			if err := cmd.Start(); err != nil {
+				t.Fatal(err)
+			}
+			t.Cleanup(func() { _ = cmd.Process.Kill() })
+			until(t, "the profile sampling", func() bool { return len(perfEvents(t, cmd.Process.Pid)) > 0 })
+			o := held(t, cmd.Process.Pid)
+			if len(o.programs) != 1 || len(o.maps) < 3 {
+				t.Fatalf("a profile holds %+v, want a program and its maps", o)
+			}
+			if by := holders(t, o.events); len(by) != len(o.events) || len(by) == 0 {
+				t.Fatalf("%d perf events are held by %v, want by the profile alone", len(o.events), by)
+			}
+			if err := cmd.Process.Signal(sig); err != nil {
+				t.Fatal(err)
+			}
+			_ = cmd.Wait() // the code is looked at
+			if got := cmd.ProcessState.ExitCode(); sig == syscall.SIGINT && got != 128+int(sig) {
+				t.Errorf("exit %d, want %d", got, 128+int(sig))
 			}
 			o.gone(t)
 		})

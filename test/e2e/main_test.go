@@ -143,7 +143,7 @@ const (
 )
 
 // startLoad starts a process of that name. It ends with the test.
-func startLoad(t *testing.T, name string, threads, millis int) {
+func startLoad(t *testing.T, name string, threads, millis int) (pid int) {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -153,6 +153,9 @@ func startLoad(t *testing.T, name string, threads, millis int) {
 	cmd.Env = append(os.Environ(), loadName+"="+hex.EncodeToString([]byte(name)),
 		fmt.Sprintf("%s=%d", loadThreads, threads), fmt.Sprintf("%s=%d", loadMillis, millis))
 	cmd.Stderr = os.Stderr
+	if os.Getenv(loadDeaf) != "" {
+		cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNET}
+	}
 	leash, err := cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -166,6 +169,7 @@ func startLoad(t *testing.T, name string, threads, millis int) {
 			t.Errorf("the load %q: %v", name, err)
 		}
 	})
+	return cmd.Process.Pid
 }
 
 // load is the life of that process. It ends when its standard input does, so that it cannot stay
@@ -189,6 +193,18 @@ func load(nameHex string) error {
 	runtime.GOMAXPROCS(threads + 1) // one is left for the leash
 	for range threads {
 		go spin(time.Duration(millis) * time.Millisecond)
+	}
+	if path := os.Getenv(loadWrites); path != "" {
+		go write64(path)
+	}
+	if err := wear(); err != nil {
+		return err
+	}
+	if err := trouble(); err != nil {
+		return err
+	}
+	if addr := os.Getenv(loadDeaf); addr != "" {
+		go func() { fmt.Fprintln(os.Stderr, "sending:", sendAgain(addr)) }()
 	}
 	if _, err := io.Copy(io.Discard, os.Stdin); err != nil {
 		return err

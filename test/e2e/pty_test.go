@@ -23,6 +23,7 @@ type player struct {
 	cmd     *exec.Cmd
 	master  *os.File
 	started time.Time
+	up      *slowLine // what is typed goes this way; nil: at once
 	exited  chan struct{}
 
 	mu     sync.Mutex
@@ -40,6 +41,7 @@ type play struct {
 	w, h   int    // 0: 80×24
 	dir    string
 	nobody bool // without privileges
+	slow   bool // over a slow line: see slowLine
 }
 
 const nobodyID = 65534
@@ -61,6 +63,10 @@ func (how play) start(t *testing.T, argv ...string) *player {
 		t.Fatal(err)
 	}
 	p := &player{t: t, master: master, exited: make(chan struct{}), screen: vt10x.New(vt10x.WithSize(how.w, how.h))}
+	if how.slow {
+		p.up = newSlowLine(func(b []byte) { _, _ = master.Write(b) })
+		t.Cleanup(p.up.close)
+	}
 	p.cmd = exec.Command(argv[0], argv[1:]...)
 	p.cmd.Dir = how.dir
 	p.cmd.Env = []string{"TERM=" + how.term, "LANG=C.UTF-8", "HOME=/nonexistent", "PATH=" + os.Getenv("PATH")}
@@ -94,19 +100,31 @@ func (how play) start(t *testing.T, argv ...string) *player {
 
 // read is the terminal.
 func (p *player) read() {
-	buf := make([]byte, 4096)
+	buf, show := make([]byte, 4096), p.show
+	if p.up != nil {
+		down := newSlowLine(p.show)
+		defer down.close()
+		buf, show = buf[:linkRate/50], down.send
+	}
 	for {
 		n, err := p.master.Read(buf)
-		p.mu.Lock()
-		p.raw.Write(buf[:n])
-		_, _ = p.screen.Write(buf[:n])
-		if p.first == 0 && strings.Contains(p.screen.String(), wholeScreen) {
-			p.first = time.Since(p.started)
+		if n > 0 {
+			show(buf[:n])
 		}
-		p.mu.Unlock()
 		if err != nil {
 			return
 		}
+	}
+}
+
+// show is what the terminal does with what arrives.
+func (p *player) show(b []byte) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.raw.Write(b)
+	_, _ = p.screen.Write(b)
+	if p.first == 0 && strings.Contains(p.screen.String(), wholeScreen) {
+		p.first = time.Since(p.started)
 	}
 }
 
@@ -131,6 +149,10 @@ func (p *player) firstScreen() time.Duration {
 
 func (p *player) send(keys string) {
 	p.t.Helper()
+	if p.up != nil {
+		p.up.send([]byte(keys))
+		return
+	}
 	if _, err := p.master.WriteString(keys); err != nil {
 		p.t.Fatalf("typing %q: %v", keys, err)
 	}

@@ -133,12 +133,13 @@ func (x *window) resize(w, h int) {
 	x.must("resize-window", "-x", fmt.Sprint(w), "-y", fmt.Sprint(h))
 }
 
-// body is a screen without the lines that hold a clock and the own cost.
+// body is a screen without the lines that hold a clock and the own cost, and without the line before
+// those, which tells of time too while it stands.
 func body(lines []string) string {
-	if len(lines) < 3 {
+	if len(lines) < 4 {
 		return ""
 	}
-	return strings.Join(lines[1:len(lines)-1], "\n")
+	return strings.Join(lines[1:len(lines)-2], "\n")
 }
 
 // quit ends the program and checks that it leaves the terminal as it was.

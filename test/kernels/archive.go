@@ -194,9 +194,12 @@ var isImage = regexp.MustCompile(`^linux-image-[0-9][^-]*(-[0-9][^-]*)?-cloud-am
 // isBinary matches the package that holds the image where linux-image only depends on it.
 var isBinary = regexp.MustCompile(`\blinux-binary-[0-9]\S*-cloud-amd64\b`)
 
+// isModules matches the package that holds the modules where linux-image only depends on it.
+var isModules = regexp.MustCompile(`\blinux-modules-[0-9]\S*-cloud-amd64\b`)
+
 // newestKernel chooses the newest kernel of a series ("6.1", or "7" for all of 7.x), and returns
-// the package that holds its vmlinuz.
-func newestKernel(all map[string]pkg, series string) (pkg, bool) {
+// the packages that hold its vmlinuz and its modules.
+func newestKernel(all map[string]pkg, series string) (image, modules pkg, ok bool) {
 	var best pkg
 	for name, p := range all {
 		if isImage.MatchString(name) && strings.HasPrefix(p.version, series+".") &&
@@ -204,13 +207,18 @@ func newestKernel(all map[string]pkg, series string) (pkg, bool) {
 			best = p
 		}
 	}
+	image, modules = best, best
 	if b, ok := all[isBinary.FindString(best.depends)]; ok {
-		return b, true
+		image = b
 	}
-	return best, best.name != ""
+	if m, ok := all[isModules.FindString(best.depends)]; ok {
+		modules = m
+	}
+	return image, modules, best.name != ""
 }
 
-// kernel writes the image of the newest kernel of k to a file.
+// kernel writes the image of the newest kernel of k to a file, and its module of loop devices to
+// another beside it, named by loopOf.
 func (a *archives) kernel(ctx context.Context, k kernel, image string) (pkg, error) {
 	all := map[string]pkg{}
 	var errs []error
@@ -231,23 +239,31 @@ func (a *archives) kernel(ctx context.Context, k kernel, image string) (pkg, err
 			}
 		}
 	}
-	p, ok := newestKernel(all, k.series)
+	p, modules, ok := newestKernel(all, k.series)
 	if !ok {
 		return p, errors.Join(append(errs, fmt.Errorf("no linux-image-%s.…-cloud-amd64 in %s", k.series, strings.Join(k.suites, ", ")))...)
 	}
 	if len(errs) > 0 {
 		a.warn("%s: an older kernel than there may be: %v", k.name, errors.Join(errs...))
 	}
+	return p, errors.Join(a.extract(ctx, p, isVmlinuz, image), a.extract(ctx, modules, isLoop, loopOf(image)))
+}
+
+// loopOf is where the module of loop devices lies that belongs to a kernel image.
+func loopOf(image string) string { return image + "-loop.ko" }
+
+// extract writes the first file of a package whose name is wanted.
+func (a *archives) extract(ctx context.Context, p pkg, wanted func(name string) bool, to string) error {
 	deb, err := a.file(ctx, p.address, p.hash)
 	if err != nil {
-		return p, err
+		return err
 	}
-	b, err := vmlinuz(ctx, deb)
+	b, err := fileOf(ctx, deb, wanted)
 	if err != nil {
-		return p, err
+		return err
 	}
-	if err := os.WriteFile(image, b, 0o600); err != nil {
-		return p, fmt.Errorf("writing a kernel image: %w", err)
+	if err := os.WriteFile(to, b, 0o600); err != nil {
+		return fmt.Errorf("writing a part of a kernel: %w", err)
 	}
-	return p, nil
+	return nil
 }

@@ -49,9 +49,12 @@ Depends: kmod, linux-binary-7.2.12+deb13-cloud-amd64 (= 7.2.12-1~bpo13+1)
 
 Package: linux-image-7.3.4+deb13-cloud-amd64
 Version: 7.3.4-1~bpo13+1
-Depends: linux-base-7.3.4+deb13-cloud-amd64 (= 7.3.4-1~bpo13+1), linux-binary-7.3.4+deb13-cloud-amd64 (= 7.3.4-1~bpo13+1)
+Depends: linux-base-7.3.4+deb13-cloud-amd64 (= 7.3.4-1~bpo13+1), linux-binary-7.3.4+deb13-cloud-amd64 (= 7.3.4-1~bpo13+1), linux-modules-7.3.4+deb13-cloud-amd64 (= 7.3.4-1~bpo13+1)
 
 Package: linux-binary-7.3.4+deb13-cloud-amd64
+Version: 7.3.4-1~bpo13+1
+
+Package: linux-modules-7.3.4+deb13-cloud-amd64
 Version: 7.3.4-1~bpo13+1
 `
 
@@ -71,7 +74,10 @@ func TestNewestKernel(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, ok := newestKernel(all, tt.series)
+			got, modules, ok := newestKernel(all, tt.series)
+			if want := strings.Replace(tt.want, "binary", "modules", 1); modules.name != want {
+				t.Errorf("newestKernel(%q) has modules in %q, want %q", tt.series, modules.name, want)
+			}
 			if got.name != tt.want || ok != (tt.want != "") {
 				t.Errorf("newestKernel(%q) = %q, %v, want %q", tt.series, got.name, ok, tt.want)
 			}
@@ -189,7 +195,7 @@ func TestClearTextRefuses(t *testing.T) {
 
 // TestKernelFromArchive goes the whole way: two mirrors of which the second has the suite.
 func TestKernelFromArchive(t *testing.T) {
-	deb := arOf("data.tar", tarOf(t, "./boot/vmlinuz-6.1", "kernel"))
+	deb := arOf("data.tar", tarOf(t, "./boot/vmlinuz-6.1", "kernel", "./lib/modules/6.1/kernel/drivers/block/loop.ko", "module"))
 	packages := xzipped(t, []byte("Package: linux-image-6.1.0-56-cloud-amd64\nVersion: 6.1.192-2\nFilename: pool/k.deb\nSHA256: "+sum(deb)+"\n"))
 	release := signedMessage("Codename: bookworm\nSHA256:\n " + sum(packages) + " 1 main/binary-amd64/Packages.xz\n")
 	good := map[string]string{
@@ -240,6 +246,9 @@ func TestKernelFromArchive(t *testing.T) {
 			}
 			if b, err := os.ReadFile(image); err != nil || string(b) != "kernel" {
 				t.Errorf("the image is %q, %v, want kernel", b, err)
+			}
+			if b, err := os.ReadFile(loopOf(image)); err != nil || string(b) != "module" {
+				t.Errorf("the module is %q, %v, want module", b, err)
 			}
 			// Once more: only the Release file is asked for. And without the mirror: not even that.
 			asked = 0

@@ -17,8 +17,9 @@ import (
 	"strings"
 )
 
-// vmlinuz takes the kernel image out of a Debian package.
-func vmlinuz(ctx context.Context, deb string) ([]byte, error) {
+// fileOf takes one file out of a Debian package: the first whose name is wanted. A module that is
+// compressed is unpacked.
+func fileOf(ctx context.Context, deb string, wanted func(name string) bool) ([]byte, error) {
 	f, err := os.Open(deb)
 	if err != nil {
 		return nil, fmt.Errorf("opening a package: %w", err)
@@ -28,17 +29,27 @@ func vmlinuz(ctx context.Context, deb string) ([]byte, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", deb, err)
 	}
-	ctx, cancel := context.WithCancel(ctx) // ends xz once the image is found: most of the package is modules
+	ctx, cancel := context.WithCancel(ctx) // ends xz once the file is found: most of the package is behind it
 	defer cancel()
 	files, err := decompress(ctx, name, data)
 	if err != nil {
 		return nil, fmt.Errorf("reading %s: %w", deb, err)
 	}
-	image, err := tarMember(files, isVmlinuz)
+	name, body, err := tarMember(files, wanted)
 	if err != nil {
-		return nil, fmt.Errorf("looking for vmlinuz in %s: %w", deb, err)
+		return nil, fmt.Errorf("looking in %s: %w", deb, err)
 	}
-	return image, nil
+	if path.Ext(name) != ".xz" {
+		return body, nil
+	}
+	plain, err := xz(ctx, bytes.NewReader(body))
+	if err != nil {
+		return nil, fmt.Errorf("unpacking %s: %w", name, err)
+	}
+	if body, err = io.ReadAll(plain); err != nil {
+		return nil, fmt.Errorf("unpacking %s: %w", name, err)
+	}
+	return body, nil
 }
 
 // isVmlinuz knows /boot/vmlinuz-RELEASE and, since 7.x, /usr/lib/modules/RELEASE/vmlinuz.
@@ -46,6 +57,11 @@ func isVmlinuz(name string) bool {
 	dir, base := path.Split(path.Clean("/" + name))
 	return dir == "/boot/" && strings.HasPrefix(base, "vmlinuz-") ||
 		strings.HasPrefix(dir, "/usr/lib/modules/") && base == "vmlinuz"
+}
+
+// isLoop knows the module of loop devices, packed since 6.12.
+func isLoop(name string) bool {
+	return strings.HasSuffix(strings.TrimSuffix(name, ".xz"), "/kernel/drivers/block/loop.ko")
 }
 
 // arMember returns the first member of an ar archive whose name begins with prefix.
@@ -73,17 +89,18 @@ func arMember(r io.Reader, prefix string) (string, io.Reader, error) {
 	}
 }
 
-func tarMember(r io.Reader, wanted func(name string) bool) ([]byte, error) {
+func tarMember(r io.Reader, wanted func(name string) bool) (string, []byte, error) {
 	for t := tar.NewReader(r); ; {
 		h, err := t.Next()
 		if errors.Is(err, io.EOF) {
-			return nil, errors.New("not there")
+			return "", nil, errors.New("not there")
 		}
 		if err != nil {
-			return nil, err
+			return "", nil, err
 		}
 		if h.Typeflag == tar.TypeReg && wanted(h.Name) {
-			return io.ReadAll(t)
+			body, err := io.ReadAll(t)
+			return h.Name, body, err
 		}
 	}
 }

@@ -14,7 +14,7 @@ import (
 	"testing"
 )
 
-func TestVmlinuz(t *testing.T) {
+func TestFileOf(t *testing.T) {
 	boot := tarOf(t, "./boot/System.map-6.1", "map", "./boot/vmlinuz-6.1.0-56-cloud-amd64", "kernel", "./lib/modules/x.ko", strings.Repeat("module", 1<<18))
 	usr := tarOf(t, "./usr/share/doc/vmlinuz", "text", "./usr/lib/modules/7.3.4/vmlinuz", "kernel")
 	tests := map[string]struct {
@@ -41,9 +41,29 @@ func TestVmlinuz(t *testing.T) {
 			if err := os.WriteFile(path, tt.deb, 0o600); err != nil {
 				t.Fatal(err)
 			}
-			got, err := vmlinuz(t.Context(), path)
+			got, err := fileOf(t.Context(), path, isVmlinuz)
 			if string(got) != tt.want || (err == nil) != (tt.wantErr == "") || err != nil && !strings.Contains(err.Error(), tt.wantErr) {
-				t.Errorf("vmlinuz = %q, %v, want %q, error %q", got, err, tt.want, tt.wantErr)
+				t.Errorf("fileOf = %q, %v, want %q, error %q", got, err, tt.want, tt.wantErr)
+			}
+		})
+	}
+}
+
+// TestIsLoop: a module lies where its kernel puts it, packed or not.
+func TestIsLoop(t *testing.T) {
+	const body = "\x7fELF loop"
+	for name, members := range map[string][]string{
+		"plain":  {"./lib/modules/6.1.0-56-cloud-amd64/kernel/drivers/block/loop.ko", body},
+		"packed": {"./usr/lib/modules/7.3.4+deb13-cloud-amd64/kernel/drivers/block/loop.ko.xz", string(xzipped(t, []byte(body)))},
+	} {
+		t.Run(name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "x.deb")
+			members = append([]string{"./usr/share/doc/loop.ko", "text", "./lib/modules/x/kernel/drivers/block/loop.ko.gz", "odd"}, members...)
+			if err := os.WriteFile(path, arOf("data.tar", tarOf(t, members...)), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			if got, err := fileOf(t.Context(), path, isLoop); string(got) != body || err != nil {
+				t.Errorf("fileOf = %q, %v, want %q", got, err, body)
 			}
 		})
 	}

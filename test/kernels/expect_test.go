@@ -17,6 +17,8 @@ default  runqlat  both    on!       tp_btf sched_switch      all
 no-btf   runqlat  report  degraded  tracepoint sched_switch  5.10,6.1
 no-btf   runqlat  doctor  off       -                        5.10
 default  slabtop  report  on|off    *                        7.x
+default  drsnoop  report  off       -                        7.x
+default  drsnoop  doctor  on        tp_btf                   7.x
 skip  bpf.TestX/new hook  5.10
 `
 
@@ -25,7 +27,7 @@ func TestParseExpectation(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got, want := len(e.cells), 2*len(matrix())+2+1+1; got != want {
+	if got, want := len(e.cells), 2*len(matrix())+2+1+1+2; got != want {
 		t.Errorf("%d cells, want %d", got, want)
 	}
 	for a, w := range map[at]want{
@@ -56,6 +58,7 @@ func TestCheck(t *testing.T) {
 	on := probe{Name: "runqlat", State: "on", Hook: "tp_btf sched_switch", Events: 7}
 	report, doctor := at{"7.x", "default", "report", "runqlat"}, at{"7.x", "default", "doctor", "runqlat"}
 	slab := at{"7.x", "default", "report", "slabtop"}
+	lateReport, lateDoctor := at{"7.x", "default", "report", "drsnoop"}, at{"7.x", "default", "doctor", "drsnoop"}
 	tests := map[string]struct {
 		change func(*column)
 		want   string
@@ -67,6 +70,11 @@ func TestCheck(t *testing.T) {
 		"doctor need not":   {func(c *column) { p := on; p.Events = 0; c.probes[doctor] = p }, ""},
 		"one of two states": {func(c *column) { c.probes[slab] = probe{State: "off", Reason: "slow", Hook: "x"} }, ""},
 		"none of them":      {func(c *column) { c.probes[slab] = probe{State: "failed", Reason: "slow"} }, "is failed by"},
+		"early":             {func(c *column) { c.probes[lateReport] = c.probes[lateDoctor] }, ""},
+		"another early one": {func(c *column) { c.probes[lateReport] = on }, "report default, probe drsnoop: is on by"},
+		"without an answer": {func(c *column) { c.probes[lateReport] = probe{State: "failed", Reason: "no answer for 8 s"} }, ""},
+		"failed":            {func(c *column) { c.probes[lateReport] = probe{State: "failed", Reason: "EINVAL"} }, "is failed by"},
+		"doctor waits":      {func(c *column) { c.probes[lateDoctor] = probe{State: "failed", Reason: "no answer for 8 s"} }, "is failed by"},
 		"missing":           {func(c *column) { delete(c.probes, doctor) }, "doctor default, probe runqlat: is missing"},
 		"not foreseen":      {func(c *column) { c.probes[at{"7.x", "default", "report", "new"}] = on }, "probe new: not in the table"},
 		"skip":              {func(c *column) { c.skipped["bpf.TestX/new hook"] = true }, "TestX/new hook was skipped"},
@@ -81,6 +89,7 @@ func TestCheck(t *testing.T) {
 			c := newColumn()
 			c.kernel.name = "7.x"
 			c.probes[report], c.probes[doctor], c.probes[slab] = on, on, probe{State: "on"}
+			c.probes[lateReport], c.probes[lateDoctor] = probe{State: "off", Reason: "nobody looks"}, probe{State: "on", Hook: "tp_btf"}
 			tt.change(c)
 			e.check(c)
 			got := strings.Join(c.failures, "\n")
@@ -104,7 +113,7 @@ func TestSound(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			c := newColumn()
-			c.probes[at{"6.1", "default", "report", "psi"}] = tt.p
+			c.probes[at{"6.1", "default", "doctor", "psi"}] = tt.p
 			c.sound()
 			got := strings.Join(c.failures, "\n")
 			if (got == "") != (tt.want == "") || !strings.Contains(got, tt.want) {

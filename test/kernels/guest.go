@@ -58,7 +58,7 @@ func (o *outcome) run(ctx context.Context, image, initrd string, limit time.Dura
 	// Under these settings 32 of 32 boots of four kernels were clean. Others are not: QEMU 7.2
 	// emulates cmpxchg16b wrongly, and its threads race with a kernel that patches its own text.
 	cmd := exec.CommandContext(ctx, qemu,
-		"-accel", "tcg,thread=single", "-cpu", "max,-cx16", "-smp", "2", "-m", "1024",
+		"-accel", "tcg,thread=single", "-cpu", "max,-cx16", "-smp", "2", "-m", "3072",
 		"-nodefaults", "-display", "none", "-no-reboot", "-net", "none",
 		"-chardev", "stdio,id=console,signal=off", "-serial", "chardev:console",
 		"-chardev", "file,id=records,path=/dev/fd/3", "-serial", "chardev:records",
@@ -122,6 +122,15 @@ func (o *outcome) follow(port io.Reader, start time.Time) error {
 	}
 }
 
+// steps says of each step how long its last try took, and how many there were.
+func (o *outcome) steps() string {
+	var b strings.Builder
+	for _, r := range o.results {
+		fmt.Fprintf(&b, "%-20s %6.1f s, tries %d\n", r.Name, r.Seconds, r.Tries)
+	}
+	return b.String()
+}
+
 // splat matches what a kernel prints when it has found a fault in itself. The list is that of
 // the BPF developers' own check of their test machines, without the sanitizers Debian lacks.
 var splat = regexp.MustCompile(`\b(BUG|WARNING|UBSAN|KASAN|KCSAN|Oops|Kernel panic)\b|` +
@@ -152,6 +161,27 @@ func again(ctx context.Context, image, initrd string, b boot, limit time.Duratio
 		o = run(ctx, image, initrd, b, limit)
 	}
 	return o
+}
+
+// withModule writes an initramfs again with the module at that path behind it: the kernel unpacks one
+// archive after another.
+func withModule(initrd, module, to string) error {
+	first, err := os.ReadFile(initrd)
+	if err != nil {
+		return fmt.Errorf("reading an initramfs: %w", err)
+	}
+	m, err := os.ReadFile(module)
+	if err != nil {
+		return fmt.Errorf("reading a module: %w", err)
+	}
+	b := bytes.NewBuffer(first)
+	if err := writeInitramfs(b, map[string][]byte{strings.TrimPrefix(wire.ModulePath, "/"): m}); err != nil {
+		return err
+	}
+	if err := os.WriteFile(to, b.Bytes(), 0o600); err != nil {
+		return fmt.Errorf("writing an initramfs: %w", err)
+	}
+	return nil
 }
 
 // writeInitrds writes one initramfs a boot into dir: they differ in the plan only.

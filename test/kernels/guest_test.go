@@ -24,6 +24,32 @@ func records(t *testing.T, all ...wire.Record) string {
 	return b.String()
 }
 
+// A report that is tried again is twice as long: the last of four must fit into its limit.
+func TestReportsFitTheirLimits(t *testing.T) {
+	for _, b := range boots() {
+		for _, s := range plan(b, suites()).Steps {
+			if s.Longer == 0 {
+				continue
+			}
+			d, err := time.ParseDuration(s.Args[s.Longer])
+			if err != nil || d < shortReport {
+				t.Errorf("%s lasts %v (%v), want at least %v", s.Name, d, err, shortReport)
+			}
+			if s.Limit < 8*d+time.Minute {
+				t.Errorf("%s has %v, want time for a report of %v", s.Name, s.Limit, 8*d)
+			}
+		}
+	}
+}
+
+func TestSteps(t *testing.T) {
+	o := outcome{results: []wire.Result{{Name: "test bpf", Seconds: 151.26, Tries: 1}, {Name: "report default", Seconds: 24.4, Tries: 2}}}
+	want := "test bpf              151.3 s, tries 1\nreport default         24.4 s, tries 2\n"
+	if d := cmp.Diff(want, o.steps()); d != "" {
+		t.Errorf("steps (-want +got):\n%s", d)
+	}
+}
+
 func TestFollow(t *testing.T) {
 	boot := wire.Record{Boot: &wire.Boot{Release: "6.1.0-56-cloud-amd64"}}
 	result := wire.Record{Result: &wire.Result{Name: "report default"}}

@@ -17,11 +17,13 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"maps"
 	"os"
 	"os/exec"
 	"os/signal"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -46,7 +48,7 @@ func main() {
 	var o options
 	flag.BoolVar(&o.update, "update", false, "write what was seen to "+expectPath)
 	flag.IntVar(&o.jobs, "jobs", min(runtime.NumCPU(), 2), "guests at a time; each uses one CPU")
-	flag.DurationVar(&o.limit, "limit", 5*time.Minute, "time for one boot")
+	flag.DurationVar(&o.limit, "limit", 30*time.Minute, "time for one boot")
 	flag.StringVar(&o.mirror, "mirror", "", "addresses of Debian archives, by comma, instead of apt's")
 	flag.StringVar(&o.only, "only", "", "one kernel by its name; the run fails all the same, as the others did not run")
 	flag.Parse()
@@ -86,7 +88,7 @@ func matrixRun(ctx context.Context, o options) error {
 	defer os.RemoveAll(m.dir)
 	m.bootAll(ctx)
 
-	ran, passed, skipped := 0, 0, 0
+	ran, passed, skipped, flakes := 0, 0, 0, m.flakes
 	for _, c := range m.columns {
 		c.sound()
 		if c.ran && !o.update {
@@ -95,7 +97,7 @@ func matrixRun(ctx context.Context, o options) error {
 		if c.ran {
 			ran++
 		}
-		passed, skipped = passed+c.passed, skipped+len(c.skipped)
+		passed, skipped, flakes = passed+c.passed, skipped+len(c.skipped), flakes+len(c.flaked)
 	}
 	if err := printTable(os.Stdout, m.columns); err != nil {
 		return err
@@ -103,13 +105,19 @@ func matrixRun(ctx context.Context, o options) error {
 	fmt.Println()
 	bad := false
 	for _, c := range m.columns {
+		for _, name := range slices.Sorted(maps.Keys(c.skipped)) {
+			fmt.Printf("SKIP %s: %s\n", c.kernel.name, name)
+		}
+		for _, name := range c.flaked {
+			fmt.Printf("FLAKE %s: %s\n", c.kernel.name, name)
+		}
 		for _, f := range c.failures {
 			bad = true
 			fmt.Printf("FAIL %s: %s\n", c.kernel.name, f)
 		}
 	}
 	fmt.Printf("matrix %d/%d, %d tests passed, %d skipped, %d flakes, %v\n",
-		ran, len(matrix()), passed, skipped, m.flakes, time.Since(start).Round(time.Second))
+		ran, len(matrix()), passed, skipped, flakes, time.Since(start).Round(time.Second))
 	switch {
 	case ran != len(matrix()):
 		return fmt.Errorf("only %d of %d kernels ran", ran, len(matrix()))
@@ -218,19 +226,22 @@ func (m *runner) fetch(ctx context.Context) error {
 	return ctx.Err()
 }
 
-// bootAll boots every kernel in every way, a few at a time, and judges what they gave.
+// bootAll boots every kernel in every way, a few at a time, and judges what they gave. The boots that take
+// longest come first, so that none of them is alone at the end.
 func (m *runner) bootAll(ctx context.Context) {
 	var wg sync.WaitGroup
 	slots := make(chan struct{}, max(m.jobs, 1)) // its size is the number of guests
 	outcomes := make([][]outcome, len(m.columns))
-	for i, c := range m.columns {
-		if c.ran = m.images[i] != ""; !c.ran {
-			continue
-		}
-		outcomes[i] = make([]outcome, len(boots()))
-		for j, b := range boots() {
+	for j, b := range boots() {
+		for i, c := range m.columns {
+			if c.ran = m.images[i] != ""; !c.ran {
+				continue
+			}
+			if outcomes[i] == nil {
+				outcomes[i] = make([]outcome, len(boots()))
+			}
+			slots <- struct{}{}
 			wg.Go(func() {
-				slots <- struct{}{}
 				defer func() { <-slots }()
 				outcomes[i][j] = m.boot(ctx, c.kernel.name, m.images[i], b)
 			})
@@ -250,7 +261,15 @@ func (m *runner) boot(ctx context.Context, kernel, image string, b boot) outcome
 			m.say("%v", err)
 		}
 	}
-	o := again(ctx, image, m.initrds[b.name], b, m.limit, func(o outcome) {
+	initrd := m.initrds[b.name]
+	if b.suites {
+		initrd = image + "-" + b.name + ".initrd"
+		if err := withModule(m.initrds[b.name], loopOf(image), initrd); err != nil {
+			return outcome{boot: b, err: err}
+		}
+		defer os.Remove(initrd)
+	}
+	o := again(ctx, image, initrd, b, m.limit, func(o outcome) {
 		m.say("%-5s boot %s: %v; trying once more", kernel, b.name, o.err)
 		keep(o, "-flake")
 		m.mu.Lock()
@@ -262,13 +281,13 @@ func (m *runner) boot(ctx context.Context, kernel, image string, b boot) outcome
 	return o
 }
 
-// keepLog writes what the kernel said in a boot where a developer finds it.
+// keepLog writes how long each step took and what the kernel said in a boot where a developer finds it.
 func keepLog(cache, name string, o outcome) error {
 	dir := filepath.Join(cache, "logs")
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("keeping the kernel's log: %w", err)
 	}
-	text := "--- console ---\n" + o.console + "\n--- /dev/kmsg ---\n" + strings.Join(o.log, "\n") + "\n"
+	text := "--- steps ---\n" + o.steps() + "\n--- console ---\n" + o.console + "\n--- /dev/kmsg ---\n" + strings.Join(o.log, "\n") + "\n"
 	if err := os.WriteFile(filepath.Join(dir, name+".log"), []byte(text), 0o644); err != nil {
 		return fmt.Errorf("keeping the kernel's log: %w", err)
 	}

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -30,6 +31,7 @@ type column struct {
 	probes   map[at]probe
 	passed   int             // tests
 	skipped  map[string]bool // tests, with their package
+	flaked   []string        // what was good at a later try only
 	failures []string
 	ran      bool // every boot came to its end, in this kernel
 }
@@ -93,6 +95,9 @@ func (c *column) takeStep(r wire.Result) {
 			c.fail("%s: %v", r.Name, err)
 			return
 		}
+		if r.Tries > 1 {
+			c.flaked = append(c.flaked, fmt.Sprintf("%s: its probes had answered at try %d", r.Name, r.Tries))
+		}
 		for _, p := range probes {
 			c.probes[at{c.kernel.name, name, kind, p.Name}] = p
 		}
@@ -100,9 +105,9 @@ func (c *column) takeStep(r wire.Result) {
 		if r.Signal != "killed" || r.TimedOut {
 			c.fail("%s: it ended by itself: exit code %d\n%s", r.Name, r.Code, r.Stderr)
 		}
-		if r.Peak.Programs == 0 || r.Peak.Links == 0 {
-			c.fail("%s: it held %d programs and %d links before its end, so nothing was checked",
-				r.Name, r.Peak.Programs, r.Peak.Links)
+		if r.Peak.Programs == 0 || r.Peak.Links == 0 || r.Peak.Events == 0 {
+			c.fail("%s: it held %d programs, %d links and %d perf events before its end, so nothing was checked",
+				r.Name, r.Peak.Programs, r.Peak.Links, r.Peak.Events)
 		}
 	}
 }
@@ -154,9 +159,16 @@ var verdict = regexp.MustCompile(`(?m)^ *--- (PASS|FAIL|SKIP): (\S+) \(`)
 func (c *column) takeTests(pkg string, r wire.Result) {
 	n := 0
 	var bad []string
+	last := map[string]string{}
 	for _, m := range verdict.FindAllSubmatch(r.Stdout, -1) {
 		name := pkg + "." + string(m[2])
-		switch string(m[1]) {
+		if last[name] == "FAIL" && string(m[1]) == "PASS" {
+			c.flaked = append(c.flaked, name+" passed at the second try")
+		}
+		last[name] = string(m[1])
+	}
+	for _, name := range slices.Sorted(maps.Keys(last)) {
+		switch last[name] {
 		case "PASS":
 			n++
 		case "SKIP":

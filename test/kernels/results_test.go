@@ -40,10 +40,11 @@ func TestTakeStep(t *testing.T) {
 		"report of nothing":  {wire.Result{Name: "report default", Stdout: []byte(`{"schema":"bpf60.report/1"}`)}, "names no probe"},
 		"probe twice":        {wire.Result{Name: "doctor default", Stdout: []byte(`{"probes":[{"name":"a"},{"name":"a"}]}`)}, `probe "a" twice`},
 		"leaves a link":      {wire.Result{Name: "report default", Stdout: []byte(probes), Left: []string{"link 3 "}}, "left in the kernel: link 3"},
-		"killed":             {wire.Result{Name: "kill", Code: -1, Signal: "killed", Peak: wire.Objects{Programs: 3, Maps: 2, Links: 3}}, ""},
+		"killed":             {wire.Result{Name: "kill", Code: -1, Signal: "killed", Peak: wire.Objects{Programs: 3, Maps: 2, Links: 3, Events: 2}}, ""},
 		"killed, held none":  {wire.Result{Name: "kill", Code: -1, Signal: "killed"}, "nothing was checked"},
-		"killed, left":       {wire.Result{Name: "kill", Code: -1, Signal: "killed", Peak: wire.Objects{Programs: 3, Links: 3}, Left: []string{"program 7 x"}}, "left in the kernel: program 7 x"},
-		"ended before":       {wire.Result{Name: "kill", Code: 1, Stderr: []byte("no"), Peak: wire.Objects{Programs: 3, Links: 3}}, "ended by itself: exit code 1\nno"},
+		"killed, no events":  {wire.Result{Name: "kill", Code: -1, Signal: "killed", Peak: wire.Objects{Programs: 3, Links: 3}}, "0 perf events before its end"},
+		"killed, left":       {wire.Result{Name: "kill", Code: -1, Signal: "killed", Peak: wire.Objects{Programs: 3, Links: 3, Events: 1}, Left: []string{"program 7 x"}}, "left in the kernel: program 7 x"},
+		"ended before":       {wire.Result{Name: "kill", Code: 1, Stderr: []byte("no"), Peak: wire.Objects{Programs: 3, Links: 3, Events: 1}}, "ended by itself: exit code 1\nno"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
@@ -66,6 +67,36 @@ func TestTakeTests(t *testing.T) {
 	}
 	if d := cmp.Diff(map[string]bool{"bpf.TestA/two": true, "bpf.TestB": true}, c.skipped); d != "" {
 		t.Errorf("skipped (-want +got):\n%s", d)
+	}
+}
+
+func TestTakeTestsOnceMore(t *testing.T) {
+	out := "--- FAIL: TestA (1.00s)\n    --- FAIL: TestA/one (0.00s)\n--- PASS: TestB (0.00s)\n"
+	tests := map[string]struct {
+		code         int
+		again        string
+		passed       int
+		flaked, fail []string
+	}{
+		"good then": {0, "--- PASS: TestA (0.01s)\n    --- PASS: TestA/one (0.00s)\n", 3, []string{"bpf.TestA passed at the second try", "bpf.TestA/one passed at the second try"}, nil},
+		"bad again": {1, "--- FAIL: TestA (0.01s)\n    --- PASS: TestA/one (0.00s)\n", 2, []string{"bpf.TestA/one passed at the second try"}, []string{"test bpf: bpf.TestA: exit code 1"}},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			c := newColumn()
+			c.takeStep(wire.Result{Name: "test bpf", Code: tt.code, Tries: 2, Stdout: []byte(out + tt.again)})
+			var fail []string
+			for _, f := range c.failures {
+				line, _, _ := strings.Cut(f, "\n")
+				fail = append(fail, line)
+			}
+			if d := cmp.Diff(tt.fail, fail); d != "" || c.passed != tt.passed {
+				t.Errorf("%d passed, want %d; failures (-want +got):\n%s", c.passed, tt.passed, d)
+			}
+			if d := cmp.Diff(tt.flaked, c.flaked); d != "" {
+				t.Errorf("flaked (-want +got):\n%s", d)
+			}
+		})
 	}
 }
 

@@ -8,6 +8,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"os"
 	"syscall"
@@ -64,13 +65,14 @@ func follow(say func(wire.Record)) (err error) {
 		return err
 	}
 	say(wire.Record{Boot: boot})
-	if err := loopbackUp(); err != nil {
+	if err := errors.Join(loopbackUp(), loadModule()); err != nil {
 		return err
 	}
 	var kept ledger // what is left is told once, of the step that left it
 	if kept.objects, err = objects(); err != nil {
 		return err
 	}
+	kept.perf = perfEvents(anyProcess)
 	for _, s := range plan.Steps {
 		say(wire.Record{Begin: s.Name})
 		r := do(s, &kept)

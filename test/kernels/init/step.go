@@ -10,7 +10,9 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"syscall"
 	"time"
@@ -28,6 +30,7 @@ const (
 // ledger is what is in the kernel and known: there before the steps, or told of an earlier one.
 type ledger struct {
 	objects set
+	perf    []string // perf events
 	events  []string // of tracefs
 }
 
@@ -36,7 +39,7 @@ func do(s wire.Step, kept *ledger) wire.Result {
 	r := wire.Result{Name: s.Name, Code: -1}
 	undo, err := arrange(s)
 	if err == nil {
-		err = execute(s, kept.objects, &r)
+		err = settle(s, kept.objects, &r)
 	}
 	if e := undo(); err == nil {
 		err = e
@@ -46,6 +49,48 @@ func do(s wire.Step, kept *ledger) wire.Result {
 	}
 	r.Left = kept.left()
 	return r
+}
+
+// settle does a step until its probes have answered, and its failed tests twice.
+func settle(s wire.Step, before set, r *wire.Result) error {
+	const tries = 4
+	for r.Tries = 1; ; r.Tries++ {
+		if err := execute(s, before, r); err != nil {
+			return err
+		}
+		if r.Tries == tries || !slices.ContainsFunc(s.Unsettled, func(w string) bool { return bytes.Contains(r.Stdout, []byte(w)) }) {
+			break
+		}
+		if s.Longer > 0 {
+			d, err := time.ParseDuration(s.Args[s.Longer])
+			if err != nil {
+				return fmt.Errorf("reading the plan: %w", err)
+			}
+			s.Args = slices.Clone(s.Args)
+			s.Args[s.Longer] = (2 * d).String()
+		}
+	}
+	failed := failedTests(r.Stdout)
+	if !s.Tests || r.Code != 1 || len(failed) == 0 {
+		return nil
+	}
+	first := r.Stdout
+	s.Args = append(slices.Clone(s.Args), "-test.run=^("+strings.Join(failed, "|")+")$")
+	r.Tries++
+	err := execute(s, before, r)
+	r.Stdout = slices.Concat(first, []byte("\nonce more:\n"), r.Stdout)
+	return err
+}
+
+// failed matches the verdict on a test, not on a part of one.
+var failed = regexp.MustCompile(`(?m)^--- FAIL: (Test\w*) \(`)
+
+func failedTests(out []byte) []string {
+	var names []string
+	for _, m := range failed.FindAllSubmatch(out, -1) {
+		names = append(names, string(m[1]))
+	}
+	return names
 }
 
 // arrange makes the guest look as the step wants it, and returns what puts it back.
@@ -140,9 +185,6 @@ func watch(s wire.Step, pid int, before set, r *wire.Result, ended <-chan error)
 	defer sample.Stop()
 	limit := time.After(s.Limit)
 	var onPurpose, forced <-chan time.Time
-	if s.KillAfter > 0 {
-		onPurpose = time.After(s.KillAfter)
-	}
 	for {
 		select {
 		case err := <-ended:
@@ -150,6 +192,12 @@ func watch(s wire.Step, pid int, before set, r *wire.Result, ended <-chan error)
 		case <-sample.C:
 			if now, err := objects(); err == nil {
 				r.Peak = most(r.Peak, now.beyond(before).count())
+			}
+			if s.KillAfter == 0 || onPurpose != nil || r.Peak.Programs == 0 || r.Peak.Links == 0 {
+				continue
+			}
+			if r.Peak.Events = len(perfEvents(strconv.Itoa(pid))); r.Peak.Events > 0 {
+				onPurpose = time.After(s.KillAfter)
 			}
 		case <-onPurpose:
 			_ = syscall.Kill(-pid, syscall.SIGKILL)
@@ -168,6 +216,7 @@ func most(a, b wire.Objects) wire.Objects {
 		Programs: max(a.Programs, b.Programs),
 		Maps:     max(a.Maps, b.Maps),
 		Links:    max(a.Links, b.Links),
+		Events:   max(a.Events, b.Events),
 	}
 }
 
@@ -179,9 +228,11 @@ func (k *ledger) left() []string {
 		if err != nil {
 			return []string{err.Error()}
 		}
-		if more := now.beyond(k.objects); more.count() == (wire.Objects{}) || time.Now().After(end) {
-			lines = more.describe()
-			k.objects = now
+		more, perf := now.beyond(k.objects), perfEvents(anyProcess)
+		unknown := slices.DeleteFunc(slices.Clone(perf), func(e string) bool { return slices.Contains(k.perf, e) })
+		if more.count() == (wire.Objects{}) && len(unknown) == 0 || time.Now().After(end) {
+			lines = append(more.describe(), unknown...)
+			k.objects, k.perf = now, perf
 			break
 		}
 	}

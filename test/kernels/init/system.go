@@ -90,6 +90,24 @@ func loopbackUp() error {
 	return nil
 }
 
+// loadModule gives the tests loop devices.
+func loadModule() error {
+	const sysFinitModule = 313 // finit_module(2) on amd64; the syscall package predates it
+	f, err := os.Open(wire.ModulePath)
+	if errors.Is(err, os.ErrNotExist) {
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("loading a module: %w", err)
+	}
+	defer f.Close()
+	none := [1]byte{} // its options
+	if _, _, e := syscall.Syscall(sysFinitModule, f.Fd(), uintptr(unsafe.Pointer(&none)), 0); e != 0 {
+		return fmt.Errorf("loading %s: %w", wire.ModulePath, e)
+	}
+	return nil
+}
+
 func identity() (*wire.Boot, error) {
 	release, err := os.ReadFile("/proc/sys/kernel/osrelease")
 	if err != nil {

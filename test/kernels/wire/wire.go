@@ -16,6 +16,9 @@ import (
 // PlanPath is where the plan lies in the guest.
 const PlanPath = "/plan.json"
 
+// ModulePath is where the module lies that the guest loads before its first step, if there is one.
+const ModulePath = "/loop.ko"
+
 // Port is the guest's device for records. The kernel's console is another port, so that a kernel
 // message never lands in the middle of a record.
 const Port = "/dev/ttyS1"
@@ -40,7 +43,12 @@ type Step struct {
 	Lockdown string // the kernel is locked down to this level, for the rest of the boot
 
 	Limit     time.Duration // then SIGQUIT, and SIGKILL 5 s later
-	KillAfter time.Duration // SIGKILL on purpose; 0 is never
+	KillAfter time.Duration // SIGKILL on purpose, so long after it first held a program, a link and a perf event; 0 is never
+
+	// Time runs unevenly in an emulated machine, and what is given up after seconds there is not broken.
+	Unsettled []string // what it says of a probe that is on its way: then it is done again, a few times
+	Longer    int      // the argument that is a duration, and doubled at each further try; 0 is none
+	Tests     bool     // it is a Go test: tests that fail are done once more, by themselves
 }
 
 // Record is one line from the guest. Exactly one field is set.
@@ -69,13 +77,14 @@ type Result struct {
 	Stdout   []byte  `json:",omitempty"`
 	Stderr   []byte  `json:",omitempty"`
 	Error    string  `json:",omitempty"` // why it did not run at all
+	Tries    int     // how often it ran
 
 	Peak Objects  // most that it held at a time, sampled
 	Left []string `json:",omitempty"` // what it left in the kernel, a line each
 }
 
-// Objects counts BPF objects in the kernel.
-type Objects struct{ Programs, Maps, Links int }
+// Objects counts BPF objects in the kernel, and the descriptors of perf events.
+type Objects struct{ Programs, Maps, Links, Events int }
 
 // marker begins every record, so that stray bytes before it do no harm.
 const marker = "bpf60:"

@@ -1,0 +1,8 @@
+// SPDX-License-Identifier: Apache-2.0
+
+//go:build !race
+
+package panes
+
+// raceDetector says that the tests run with the race detector, which takes memory of its own.
+const raceDetector = false

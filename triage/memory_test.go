@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: Apache-2.0
+
+package triage
+
+import (
+	"testing"
+	"time"
+
+	"bpf60/collectors"
+)
+
+// memory is /proc/meminfo of a host of 1 GiB, and what /proc/vmstat counts each second.
+func memory(info map[collectors.MemField]uint64, events map[collectors.VMEvent]uint64) fill {
+	return func(i int, s *collectors.Snapshot, span collectors.Span) {
+		m := &collectors.Memory{Span: span, PageSize: 4096}
+		m.Info.Set(collectors.MemTotal, 1<<30)
+		m.Info.Set(collectors.MemAvailable, 1<<29)
+		for f, n := range info {
+			m.Info.Set(f, n)
+		}
+		for e, n := range events {
+			m.VM.Set(e, n)
+		}
+		s.Memory = m
+	}
+}
+
+func psiMem(some, full float64) fill {
+	x := collectors.Pressure{Known: true, Some: time.Duration(some * 1e7), Full: time.Duration(full * 1e7)}
+	return hostWith(collectors.PSI{Memory: x})
+}
+
+// swaps is swap traffic each second, and bytes read.
+func swaps(in, out, read uint64) fill {
+	return func(i int, s *collectors.Snapshot, span collectors.Span) {
+		s.CPU = &collectors.CPU{Span: span, VMKnown: true, SwapIn: in, SwapOut: out, BlocksIn: read >> 10}
+	}
+}
+
+func TestPressed(t *testing.T) {
+	stalls := memory(nil, map[collectors.VMEvent]uint64{collectors.VMAllocStall: 3})
+	app := tasks(
+		proc{pid: 5, comm: "java", run: ms(1), rss: func(i int) uint32 { return uint32(10000 + 1000*i) }},
+		proc{pid: 6, comm: "cache", run: ms(1), rss: func(int) uint32 { return 90000 }})
+	waiter := func(i int, s *collectors.Snapshot, span collectors.Span) {
+		w := collectors.MemoryWaiter{Process: collectors.Process{TGID: 6, Start: 6}, Comm: collectors.RawString("cache")}
+		w.For[collectors.DirectStall] = ms(100)
+		now := &collectors.ReclaimCounts{}
+		now.Direct.Add(uint64(ms(100)))
+		s.Reclaim = &collectors.Reclaim{Span: span, Reclaims: true, Now: now, Rows: []collectors.MemoryWaiter{w}}
+	}
+	group := func(full float64, high uint64) fill {
+		info := &collectors.CgroupInfo{ID: 7, Path: collectors.RawString("/pods/api"), Depth: 2}
+		return func(i int, s *collectors.Snapshot, span collectors.Span) {
+			s.Cgroups = &collectors.Cgroups{Span: span, Rows: []collectors.CgroupRow{{
+				CgroupInfo: info, Span: span, Has: collectors.HasPSI | collectors.HasHigh | collectors.HasMemory, Memory: 2 << 30,
+				Events: collectors.CgroupEvents{High: high}, PSI: &collectors.CgroupPSI{Memory: collectors.CgroupStall{Some: time.Duration(full * 1e7), Full: time.Duration(full * 1e7)}},
+			}}}
+		}
+	}
+	checkCases(t, "mem.pressure", map[string]ruleCase{
+		"all stand still":                {h: ticking(10, psiMem(9, 6), memory(nil, nil), app), want: "warning 6 % by java[5]"},
+		"for long":                       {h: ticking(10, psiMem(40, 31), waiter, memory(nil, nil), app), want: "critical 31 % by java[5] hits cache[6]"},
+		"some, and reclaim themselves":   {h: ticking(10, psiMem(12, 1), stalls), want: "warning 12 %"},
+		"some, by kswapd under backup":   {h: ticking(10, psiMem(12, 1), memory(nil, map[collectors.VMEvent]uint64{collectors.VMScanKswapd: 9000}))},
+		"a little":                       {h: ticking(10, psiMem(9, 4), stalls)},
+		"not for ten seconds":            {h: ticking(8, psiMem(40, 31), stalls)},
+		"a pod at its limit":             {h: ticking(10, psiMem(1, 0), group(31, 118)), want: "critical 31 % by /pods/api", in: "31 % stalled"},
+		"a batch at memory.high":         {h: ticking(10, psiMem(1, 0), group(4, 118))},
+		"a pod that stalls, no limit":    {h: ticking(10, psiMem(1, 0), group(31, 0))},
+		"no pressure is measured at all": {h: ticking(10, memory(nil, map[collectors.VMEvent]uint64{collectors.VMAllocStall: 3}))},
+	})
+}
+
+func TestSwapping(t *testing.T) {
+	app := tasks(proc{pid: 5, comm: "java", run: ms(1), rss: func(int) uint32 { return 1 << 16 }, more: &collectors.TaskMore{MajFlt: 40}})
+	checkCases(t, "mem.swapping", map[string]ruleCase{
+		"in, and waits":       {h: ticking(10, psiMem(3, 0), swaps(250, 250, 0), memory(nil, nil), app), want: "warning 3 % PSI by java[5] hits java[5]", in: "in 1000 KiB/s"},
+		"in, nobody waits":    {h: ticking(10, psiMem(0.5, 0), swaps(250, 0, 0)), want: "info 0.5 % PSI"},
+		"out alone":           {h: ticking(10, psiMem(3, 0), swaps(0, 250, 0)), want: "info 3 % PSI"},
+		"swap is used":        {h: ticking(10, psiMem(3, 0), swaps(0, 0, 0), memory(map[collectors.MemField]uint64{collectors.MemSwapTotal: 1 << 30}, nil))},
+		"once in ten seconds": {h: ticking(10, psiMem(3, 0), func(i int, s *collectors.Snapshot, span collectors.Span) { swaps(uint64(i/10*900), 0, 0)(i, s, span) })},
+	})
+}
+
+func TestThrashing(t *testing.T) {
+	back := func(n uint64) fill { return memory(nil, map[collectors.VMEvent]uint64{collectors.VMRefaultFile: n}) }
+	reader := tasks(proc{pid: 5, comm: "grep", run: ms(1), more: &collectors.TaskMore{Read: 4 << 20}})
+	checkCases(t, "mem.cache_thrash", map[string]ruleCase{
+		"half of it":         {h: ticking(10, psiMem(3, 0), swaps(0, 0, 4<<20), back(512), reader), want: "warning 50 % by grep[5]"},
+		"a scan":             {h: ticking(10, psiMem(3, 0), swaps(0, 0, 4<<20), back(100), reader)},
+		"nobody waits":       {h: ticking(10, psiMem(1, 0), swaps(0, 0, 4<<20), back(512), reader)},
+		"nothing is read":    {h: ticking(10, psiMem(3, 0), swaps(0, 0, 0), back(512), reader)},
+		"pressure not known": {h: ticking(10, swaps(0, 0, 4<<20), back(512), reader)},
+	})
+}
+
+func TestKilled(t *testing.T) {
+	kill := func(at time.Duration, why collectors.OOMCause) fill {
+		list := &collectors.OOMKills{List: []collectors.OOMKill{{
+			At: at, Victim: collectors.Process{TGID: 771}, Comm: collectors.RawString("worker"), By: collectors.RawString("sh"), Trigger: collectors.Process{TGID: 3},
+			For: why, Memcg: 7, Known: true, Anon: 1 << 20,
+		}}}
+		limit := &collectors.CgroupInfo{ID: 7, Path: collectors.RawString("/pods/api"), Tight: collectors.CgroupLimits{Max: 512 << 20}}
+		return func(i int, s *collectors.Snapshot, span collectors.Span) {
+			s.Reclaim, s.Cgroups = &collectors.Reclaim{Span: span, OOM: true}, &collectors.Cgroups{Span: span, Rows: []collectors.CgroupRow{{CgroupInfo: limit}}}
+			if span.To > at {
+				s.Reclaim.Kills = list
+			}
+		}
+	}
+	log := func(age time.Duration, text string, trouble collectors.Trouble) fill {
+		base := hostWith(collectors.PSI{})
+		return func(i int, s *collectors.Snapshot, span collectors.Span) {
+			base(i, s, span)
+			s.Log = &collectors.Log{Span: span, Tail: &collectors.LogTail{Records: []*collectors.LogRecord{{Since: s.Host.Uptime - age, Text: collectors.RawString(text), Trouble: trouble}}}}
+		}
+	}
+	checkCases(t, "mem.oom_kill", map[string]ruleCase{
+		"of a cgroup":           {h: ticking(10, kill(5*time.Second, collectors.OOMCgroup)), want: "warning 5 s ago by /pods/api hits worker[771]", in: "limit of 512 MiB"},
+		"of the host":           {h: ticking(10, kill(5*time.Second, collectors.OOMHost)), want: "critical 5 s ago hits worker[771]"},
+		"a while ago":           {h: ticking(90, kill(5*time.Second, collectors.OOMHost)), want: "info 85 s ago hits worker[771]"},
+		"in the log, fresh":     {h: ticking(10, log(20*time.Second, "Memory cgroup out of memory: Killed process 5 (x)", collectors.TroubleOOM)), want: "warning 20 s ago"},
+		"in the log, global":    {h: ticking(10, log(20*time.Second, "Out of memory: Killed process 5 (x)", collectors.TroubleOOM)), want: "critical 20 s ago"},
+		"in the log, hours ago": {h: ticking(10, log(30*time.Minute, "Out of memory: Killed process 5 (x)", collectors.TroubleOOM)), want: "info 1800 s ago", in: "30 min ago"},
+		"three days ago":        {h: ticking(10, log(72*time.Hour, "Out of memory", collectors.TroubleOOM))},
+		"another trouble":       {h: ticking(10, log(20*time.Second, "nfs: server not responding", collectors.TroubleNFS))},
+	})
+	e := NewEngine(All(nil), &History{}, nil)
+	var last Moment
+	for _, m := range ticking(10, kill(9*time.Second, collectors.OOMCgroup)).Since(-1) {
+		last = e.Tick(m.Snapshot)
+	}
+	if len(last.Findings) != 1 || last.Findings[0].Since != 9*time.Second {
+		t.Errorf("a kill is not listed at once, with its time: %+v", last.Findings)
+	}
+}
+
+func TestSlabs(t *testing.T) {
+	of := func(fixed, loose, scanned, ghosts uint64) *History {
+		m := memory(map[collectors.MemField]uint64{collectors.MemSUnreclaim: fixed << 30 / 100, collectors.MemSReclaimable: loose << 30 / 100}, map[collectors.VMEvent]uint64{collectors.VMScanKswapd: scanned})
+		return ticking(3, func(i int, s *collectors.Snapshot, span collectors.Span) {
+			m(i, s, span)
+			s.Memory.Tables.Dentries = collectors.TableGauge{N: 100, Known: true}
+			s.Memory.Tables.Negative = collectors.TableGauge{N: ghosts, Known: true}
+			s.Slab = &collectors.Slab{Caches: []collectors.SlabCache{{Name: collectors.RawString("kmalloc-64"), Bytes: 1 << 20}, {Name: collectors.RawString("dentry"), Bytes: 1 << 28}}}
+		})
+	}
+	checkCases(t, "mem.slab_growth", map[string]ruleCase{
+		"cannot be reclaimed":          {h: of(16, 0, 0, 0), want: "warning 16 % by dentry, kmalloc-64"},
+		"little of that":               {h: of(14, 0, 0, 0)},
+		"can be, and memory is short":  {h: of(0, 31, 5, 0), want: "warning 31 % by dentry, kmalloc-64"},
+		"names of nothing":             {h: of(0, 31, 0, 51), want: "warning 31 % by dentry, kmalloc-64", in: "51 names"},
+		"git, npm, find: it can wait":  {h: of(0, 60, 0, 10)},
+		"names of nothing, but little": {h: of(0, 20, 0, 90)},
+	})
+	if f, wants := judge(t, "mem.slab_growth", of(16, 0, 0, 0)); len(wants) != 2 || wants[0].ID != collectors.SlabID || wants[1].ID != collectors.KmemID || f.Row != "dentry" {
+		t.Errorf("asks for %v and leads to %q, want slabs, who allocates, and dentry", wants, f.Row)
+	}
+}
