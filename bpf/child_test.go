@@ -46,6 +46,17 @@ func child(what string) {
 			}()
 		}
 		burn(time.Millisecond)
+	case "crowd": // keeps a CPU until it is killed
+		cpu, _ := strconv.Atoi(arg)
+		runtime.LockOSThread()
+		var set unix.CPUSet
+		set.Set(cpu)
+		if err := unix.SchedSetaffinity(0, &set); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		fmt.Fprintln(os.Stdout, "ready")
+		burn(time.Hour)
 	case "thread-exec": // by a thread that is not the first
 		runtime.LockOSThread()
 		go func() {

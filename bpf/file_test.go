@@ -168,7 +168,7 @@ func TestFilesOverlay(t *testing.T) {
 	}
 	options := fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", at["lower"], at["upper"], at["work"])
 	if err := unix.Mount("overlay", at["merged"], "overlay", 0, options); err != nil {
-		t.Skipf("needs overlayfs: %v", err)
+		lacking(t, fmt.Sprintf("overlayfs (%v)", err))
 	}
 	t.Cleanup(func() {
 		if err := unix.Unmount(at["merged"], 0); err != nil {

@@ -3,30 +3,16 @@
 package bpf
 
 import (
-	"os/exec"
+	"strconv"
 	"testing"
 	"time"
-
-	"golang.org/x/sys/unix"
 )
 
 // crowd keeps n processes busy on one CPU.
 func crowd(t *testing.T, cpu, n int) {
 	t.Helper()
-	var set unix.CPUSet
-	set.Set(cpu)
 	for range n {
-		cmd := exec.Command("sh", "-c", "while :; do :; done")
-		if err := cmd.Start(); err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			_ = cmd.Process.Kill()
-			_ = cmd.Wait()
-		})
-		if err := unix.SchedSetaffinity(cmd.Process.Pid, &set); err != nil {
-			t.Fatal(err)
-		}
+		startReady(t, "crowd "+strconv.Itoa(cpu))
 	}
 }
 

@@ -14,6 +14,8 @@ import (
 	"path/filepath"
 	"regexp"
 	"strings"
+
+	"bpf60/test/kernels/wire"
 )
 
 // debianKeys holds the keys of Debian's archive; its package is debian-archive-keyring.
@@ -217,8 +219,8 @@ func newestKernel(all map[string]pkg, series string) (image, modules pkg, ok boo
 	return image, modules, best.name != ""
 }
 
-// kernel writes the image of the newest kernel of k to a file, and its module of loop devices to
-// another beside it, named by loopOf.
+// kernel writes the image of the newest kernel of k to a file, and the modules that the tests need to
+// others beside it, named by moduleOf.
 func (a *archives) kernel(ctx context.Context, k kernel, image string) (pkg, error) {
 	all := map[string]pkg{}
 	var errs []error
@@ -246,11 +248,15 @@ func (a *archives) kernel(ctx context.Context, k kernel, image string) (pkg, err
 	if len(errs) > 0 {
 		a.warn("%s: an older kernel than there may be: %v", k.name, errors.Join(errs...))
 	}
-	return p, errors.Join(a.extract(ctx, p, isVmlinuz, image), a.extract(ctx, modules, isLoop, loopOf(image)))
+	errs = []error{a.extract(ctx, p, isVmlinuz, image)}
+	for _, m := range wire.Modules() {
+		errs = append(errs, a.extract(ctx, modules, isModule(m), moduleOf(image, m)))
+	}
+	return p, errors.Join(errs...)
 }
 
-// loopOf is where the module of loop devices lies that belongs to a kernel image.
-func loopOf(image string) string { return image + "-loop.ko" }
+// moduleOf is where a module lies that belongs to a kernel image.
+func moduleOf(image, module string) string { return image + "-" + module + ".ko" }
 
 // extract writes the first file of a package whose name is wanted.
 func (a *archives) extract(ctx context.Context, p pkg, wanted func(name string) bool, to string) error {

@@ -15,6 +15,8 @@ import (
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
+
+	"bpf60/test/kernels/wire"
 )
 
 const index61 = `Package: linux-image-6.1.0-9-cloud-amd64
@@ -195,7 +197,8 @@ func TestClearTextRefuses(t *testing.T) {
 
 // TestKernelFromArchive goes the whole way: two mirrors of which the second has the suite.
 func TestKernelFromArchive(t *testing.T) {
-	deb := arOf("data.tar", tarOf(t, "./boot/vmlinuz-6.1", "kernel", "./lib/modules/6.1/kernel/drivers/block/loop.ko", "module"))
+	deb := arOf("data.tar", tarOf(t, "./boot/vmlinuz-6.1", "kernel",
+		"./lib/modules/6.1/kernel/drivers/block/loop.ko", "module loop", "./lib/modules/6.1/kernel/fs/overlayfs/overlay.ko", "module overlay"))
 	packages := xzipped(t, []byte("Package: linux-image-6.1.0-56-cloud-amd64\nVersion: 6.1.192-2\nFilename: pool/k.deb\nSHA256: "+sum(deb)+"\n"))
 	release := signedMessage("Codename: bookworm\nSHA256:\n " + sum(packages) + " 1 main/binary-amd64/Packages.xz\n")
 	good := map[string]string{
@@ -247,8 +250,10 @@ func TestKernelFromArchive(t *testing.T) {
 			if b, err := os.ReadFile(image); err != nil || string(b) != "kernel" {
 				t.Errorf("the image is %q, %v, want kernel", b, err)
 			}
-			if b, err := os.ReadFile(loopOf(image)); err != nil || string(b) != "module" {
-				t.Errorf("the module is %q, %v, want module", b, err)
+			for _, m := range wire.Modules() {
+				if b, err := os.ReadFile(moduleOf(image, m)); err != nil || string(b) != "module "+m {
+					t.Errorf("the module %s is %q, %v, want its own", m, b, err)
+				}
 			}
 			// Once more: only the Release file is asked for. And without the mirror: not even that.
 			asked = 0

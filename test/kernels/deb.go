@@ -59,9 +59,11 @@ func isVmlinuz(name string) bool {
 		strings.HasPrefix(dir, "/usr/lib/modules/") && base == "vmlinuz"
 }
 
-// isLoop knows the module of loop devices, packed since 6.12.
-func isLoop(name string) bool {
-	return strings.HasSuffix(strings.TrimSuffix(name, ".xz"), "/kernel/drivers/block/loop.ko")
+// isModule returns what knows the file of a kernel's module, packed since 6.12.
+func isModule(module string) func(name string) bool {
+	return func(name string) bool {
+		return strings.Contains(name, "/kernel/") && path.Base(strings.TrimSuffix(name, ".xz")) == module+".ko"
+	}
 }
 
 // arMember returns the first member of an ar archive whose name begins with prefix.

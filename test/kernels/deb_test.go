@@ -49,8 +49,8 @@ func TestFileOf(t *testing.T) {
 	}
 }
 
-// TestIsLoop: a module lies where its kernel puts it, packed or not.
-func TestIsLoop(t *testing.T) {
+// TestIsModule: a module lies where its kernel puts it, packed or not.
+func TestIsModule(t *testing.T) {
 	const body = "\x7fELF loop"
 	for name, members := range map[string][]string{
 		"plain":  {"./lib/modules/6.1.0-56-cloud-amd64/kernel/drivers/block/loop.ko", body},
@@ -62,7 +62,7 @@ func TestIsLoop(t *testing.T) {
 			if err := os.WriteFile(path, arOf("data.tar", tarOf(t, members...)), 0o600); err != nil {
 				t.Fatal(err)
 			}
-			if got, err := fileOf(t.Context(), path, isLoop); string(got) != body || err != nil {
+			if got, err := fileOf(t.Context(), path, isModule("loop")); string(got) != body || err != nil {
 				t.Errorf("fileOf = %q, %v, want %q", got, err, body)
 			}
 		})

@@ -163,19 +163,21 @@ func again(ctx context.Context, image, initrd string, b boot, limit time.Duratio
 	return o
 }
 
-// withModule writes an initramfs again with the module at that path behind it: the kernel unpacks one
-// archive after another.
-func withModule(initrd, module, to string) error {
+// withModules writes an initramfs again with the modules of a kernel behind it, which unpacks one archive
+// after another.
+func withModules(initrd, image, to string) error {
 	first, err := os.ReadFile(initrd)
 	if err != nil {
 		return fmt.Errorf("reading an initramfs: %w", err)
 	}
-	m, err := os.ReadFile(module)
-	if err != nil {
-		return fmt.Errorf("reading a module: %w", err)
+	modules := map[string][]byte{}
+	for _, m := range wire.Modules() {
+		if modules[strings.TrimPrefix(wire.ModulePath(m), "/")], err = os.ReadFile(moduleOf(image, m)); err != nil {
+			return fmt.Errorf("reading a module: %w", err)
+		}
 	}
 	b := bytes.NewBuffer(first)
-	if err := writeInitramfs(b, map[string][]byte{strings.TrimPrefix(wire.ModulePath, "/"): m}); err != nil {
+	if err := writeInitramfs(b, modules); err != nil {
 		return err
 	}
 	if err := os.WriteFile(to, b.Bytes(), 0o600); err != nil {

@@ -264,7 +264,7 @@ func (m *runner) boot(ctx context.Context, kernel, image string, b boot) outcome
 	initrd := m.initrds[b.name]
 	if b.suites {
 		initrd = image + "-" + b.name + ".initrd"
-		if err := withModule(m.initrds[b.name], loopOf(image), initrd); err != nil {
+		if err := withModules(m.initrds[b.name], image, initrd); err != nil {
 			return outcome{boot: b, err: err}
 		}
 		defer os.Remove(initrd)

@@ -65,7 +65,7 @@ func follow(say func(wire.Record)) (err error) {
 		return err
 	}
 	say(wire.Record{Boot: boot})
-	if err := errors.Join(loopbackUp(), loadModule()); err != nil {
+	if err := errors.Join(loopbackUp(), loadModules()); err != nil {
 		return err
 	}
 	var kept ledger // what is left is told once, of the step that left it

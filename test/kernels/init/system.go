@@ -90,10 +90,19 @@ func loopbackUp() error {
 	return nil
 }
 
-// loadModule gives the tests loop devices.
-func loadModule() error {
+// loadModules gives the tests what the kernel has not built in.
+func loadModules() error {
+	var errs []error
+	for _, m := range wire.Modules() {
+		errs = append(errs, loadModule(wire.ModulePath(m)))
+	}
+	return errors.Join(errs...)
+}
+
+// loadModule loads a module if it is there: a boot without tests has none.
+func loadModule(path string) error {
 	const sysFinitModule = 313 // finit_module(2) on amd64; the syscall package predates it
-	f, err := os.Open(wire.ModulePath)
+	f, err := os.Open(path)
 	if errors.Is(err, os.ErrNotExist) {
 		return nil
 	}
@@ -103,7 +112,7 @@ func loadModule() error {
 	defer f.Close()
 	none := [1]byte{} // its options
 	if _, _, e := syscall.Syscall(sysFinitModule, f.Fd(), uintptr(unsafe.Pointer(&none)), 0); e != 0 {
-		return fmt.Errorf("loading %s: %w", wire.ModulePath, e)
+		return fmt.Errorf("loading %s: %w", path, e)
 	}
 	return nil
 }

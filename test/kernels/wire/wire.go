@@ -16,8 +16,12 @@ import (
 // PlanPath is where the plan lies in the guest.
 const PlanPath = "/plan.json"
 
-// ModulePath is where the module lies that the guest loads before its first step, if there is one.
-const ModulePath = "/loop.ko"
+// Modules returns the kernel's modules that the tests need; a guest loads those that lie at their
+// ModulePath before its first step.
+func Modules() []string { return []string{"loop", "overlay"} }
+
+// ModulePath is where a module lies in the guest.
+func ModulePath(name string) string { return "/" + name + ".ko" }
 
 // Port is the guest's device for records. The kernel's console is another port, so that a kernel
 // message never lands in the middle of a record.
