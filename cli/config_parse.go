@@ -87,9 +87,10 @@ func (r *reading) scalar(name string, value any) {
 			r.warn("%s: a list of texts in quotes is needed", []any{name}, name)
 			return
 		}
-		if text = strings.Join(list, ","); text == "" {
-			return // the default
+		if len(list) == 0 && r.o.unset(name) {
+			return
 		}
+		text = strings.Join(list, ",")
 	case map[string]any, []map[string]any:
 		r.warn("%s is no table: write %s = …", []any{name, name}, name)
 		return

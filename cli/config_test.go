@@ -153,6 +153,14 @@ sort = "Use%"`,
 	}
 }
 
+// switchedOn is the printed file with its keys and limits, which are comments in it.
+func switchedOn(text string) string {
+	keys := regexp.MustCompile(`(?m)^# ("?[a-z0-9.-]+"? = \[)`)
+	limits := regexp.MustCompile(`(?m)^# ([a-z_]+\.[a-z0-9_]+\.[a-z0-9_]+ = )`)
+	before, after, _ := strings.Cut(text, "\n[keys]\n")
+	return limits.ReplaceAllString(before, "$1") + "\n[keys]\n" + keys.ReplaceAllString(after, "$1")
+}
+
 // The printed file changes nothing, and with its examples switched on it changes nothing either:
 // what it documents is what the reader knows.
 func TestPrintDefault(t *testing.T) {
@@ -160,11 +168,7 @@ func TestPrintDefault(t *testing.T) {
 	real := builtin()
 	p.keys = real.keys
 	text := printDefault(&p)
-	keys := regexp.MustCompile(`(?m)^# ("?[a-z0-9.-]+"? = \[)`)
-	limits := regexp.MustCompile(`(?m)^# ([a-z_]+\.[a-z0-9_]+\.[a-z0-9_]+ = )`)
-	before, after, _ := strings.Cut(text, "\n[keys]\n")
-	before = limits.ReplaceAllString(before, "$1")
-	for name, s := range map[string]string{"as printed": text, "with the keys and limits": before + "\n[keys]\n" + keys.ReplaceAllString(after, "$1")} {
+	for name, s := range map[string]string{"as printed": text, "with the keys and limits": switchedOn(text)} {
 		o := options{BPF: true}
 		warnings, err := o.parse([]byte(s), &p)
 		if err != nil || len(warnings) > 0 {
@@ -344,6 +348,87 @@ func TestPrecedence(t *testing.T) {
 			}
 			if len(o.Warnings) > 0 {
 				t.Errorf("warnings = %q", o.Warnings)
+			}
+		})
+	}
+}
+
+// The user's file stands over the system's also where it says that there is nothing, and the printed
+// file brings back the defaults of what it sets.
+func TestUserOverSystem(t *testing.T) {
+	const system = `interval = "5s"
+theme = "mono"
+color = "16"
+ascii = true
+mouse = false
+probes = ["-runqlat"]
+panes = ["cpu"]
+[keys]
+quit = ["x"]
+[thresholds]
+cpu.saturated.wait = 30
+[columns.processes]
+show = ["PID", "COMMAND"]
+sort = "PID"
+reverse = true
+`
+	p := fakeParts(nil)
+	printed := printDefault(&p)
+	every := switchedOn(printed) + "[columns.processes]\nshow = []\nsort = \"\"\nreverse = false\n"
+	all := func() options {
+		o := defaults()
+		if warnings, err := o.parse([]byte(system), &p); err != nil || len(warnings) > 0 {
+			t.Fatalf("the system's file: %q, %v", warnings, err)
+		}
+		return o
+	}
+	with := func(f func(*options)) options { o := all(); f(&o); return o }
+	standard, _ := p.keys(nil)
+	tests := map[string]struct {
+		user     string
+		want     options
+		warnings []string
+	}{
+		"nothing":        {"", all(), nil},
+		"no probes":      {"probes = []", with(func(o *options) { o.Probes = nil }), nil},
+		"no panes":       {"panes = []", with(func(o *options) { o.Panes = nil }), nil},
+		"no columns":     {"[columns.processes]\nshow = []", with(func(o *options) { o.Columns = map[string]panes.Columns{"processes": {}} }), nil},
+		"no key":         {"[keys]\nquit = []", with(func(o *options) { o.Keys = map[string][]string{"quit": {}} }), nil},
+		"no list at all": {"interval = []\nmouse = []", all(), []string{`1: interval: "" is no interval`, `2: mouse: "" is neither`}},
+		"as printed": {printed, with(func(o *options) {
+			d := defaults()
+			o.Interval, o.Theme, o.Color, o.ASCII, o.Mouse, o.Probes, o.Panes = d.Interval, d.Theme, d.Color, d.ASCII, d.Mouse, d.Probes, d.Panes
+		}), nil},
+		"printed, with what is commented out": {every, with(func(o *options) {
+			*o = defaults()
+			o.Columns, o.Keys, o.Limits = map[string]panes.Columns{"processes": {}}, map[string][]string{}, triage.Limits{}
+			for _, k := range standard[0].Keys {
+				o.Keys[k.ID] = k.Keys()
+			}
+			for _, r := range triage.All(nil) {
+				for _, l := range r.Limits {
+					o.Limits[r.ID+"."+l.Name] = l.Default
+				}
+			}
+		}), nil},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			o := all()
+			warnings, err := o.parse([]byte(tt.user), &p)
+			if err != nil || len(warnings) != len(tt.warnings) {
+				t.Fatalf("parse = %q, %v, want %q", warnings, err, tt.warnings)
+			}
+			for i, want := range tt.warnings {
+				if !strings.HasPrefix(warnings[i], want) {
+					t.Errorf("warning %d = %q, want %q", i, warnings[i], want)
+				}
+			}
+			if len(o.Colors) == 0 {
+				o.Colors, tt.want.Colors = nil, nil // an empty table changes no colour
+			}
+			if d := cmp.Diff(tt.want, o, cmp.Comparer(func(a, b panes.Scope) bool { return a == b })); d != "" {
+				t.Errorf("options (-want +got):\n%s", d)
 			}
 		})
 	}

@@ -252,6 +252,19 @@ func (o *options) set(key, value string, p *parts) error {
 	return nil
 }
 
+// unset gives a list its default, which a file before may have changed; false if key is no list.
+func (o *options) unset(key string) bool {
+	switch d := defaults(); key {
+	case "probes":
+		o.Probes = d.Probes
+	case "panes":
+		o.Panes = d.Panes
+	default:
+		return false
+	}
+	return true
+}
+
 func checkProbes(list, valid []string) error {
 	for _, item := range list {
 		if !strings.HasPrefix(item, "+") && !strings.HasPrefix(item, "-") {
