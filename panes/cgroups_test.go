@@ -318,3 +318,29 @@ func BenchmarkCgroupsView(b *testing.B) {
 		p.View(f, c)
 	}
 }
+
+// c works in every view of the panes that can be grouped by cgroup.
+func TestCgroupsOfEveryView(t *testing.T) {
+	for _, tt := range []struct {
+		digit, view string
+		views       int
+		columns     string
+	}{
+		{"2", "t", int(cpuViews), "by cpu"},
+		{"3", "H", 2, "by cpu"},
+		{"4", "v", int(memoryViews), "by memory"},
+		{"5", "t", int(diskViews), "by io"},
+	} {
+		for n := range tt.views {
+			r := resize(root(busyStory(5).frame()), 80, 24)
+			press(r, tt.digit)
+			press(r, slices.Repeat([]string{tt.view}, n)...)
+			before := r.View()
+			press(r, "c")
+			sees(t, r, "c in a view of pane "+tt.digit, "by cgroup", tt.columns)
+			if press(r, "esc"); r.View() != before {
+				t.Errorf("view %d of pane %s: Esc does not lead back:\n%s", n, tt.digit, r.View())
+			}
+		}
+	}
+}

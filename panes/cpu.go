@@ -138,6 +138,8 @@ func (p *CPU) press(msg Press) tea.Cmd {
 	case keyCPUView:
 		p.irqs.view = (p.irqs.view + 1) % cpuViews
 		return send(WantMsg{})
+	case keyCgroups:
+		return openCgroups(cpuResource)
 	}
 	switch p.irqs.view {
 	case offView:
@@ -155,8 +157,6 @@ func (p *CPU) press(msg Press) tea.Cmd {
 		return send(WantMsg{})
 	case keyReset:
 		return send(MarkMsg{})
-	case keyCgroups:
-		return openCgroups(cpuResource)
 	case keymap.Open:
 		if cpu, err := strconv.Atoi(p.selected); err == nil {
 			return send(OpenMsg{newCPUPage(cpu)})

@@ -90,7 +90,7 @@ func (s *irqState) keys() []keymap.Key {
 	}
 	keys := []keymap.Key{
 		open, drawKey(s.drawing), cpuViewKey(s.view),
-		keymap.New(keyIRQSplit, "i", split, "i").In("times of the selected line, or of those that take most"), resetKey(),
+		keymap.New(keyIRQSplit, "i", split, "i").In("times of the selected line, or of those that take most"), resetKey(), cgroupsKey(),
 	}
 	return slices.Concat(keys, zoomKeys(), s.list().keys())
 }

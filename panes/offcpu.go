@@ -85,6 +85,7 @@ func (s *offState) keys() []keymap.Key {
 		cpuViewKey(offView),
 		keymap.New(keyOffPart, "i", next.String(), "i").In("draw times off the CPU by reason, or one reason, or the wait for a CPU in them"),
 		resetKey(),
+		cgroupsKey(),
 	}, append(zoomKeys(), s.stacks.keys()...)...)
 }
 
