@@ -20,6 +20,7 @@ const (
 	byDisk
 	byOperation
 	byWaiter
+	byAsker // the cgroups that ask most, each counted apart
 	blockSplits
 )
 
@@ -33,6 +34,8 @@ func (s blockSplit) String() string {
 		return "by operation"
 	case byWaiter:
 		return "by who waits"
+	case byAsker:
+		return "by cgroup"
 	case wholeIO, blockSplits:
 	}
 	return "time on the device"
@@ -67,7 +70,7 @@ func (p *Disk) parts(disks *diskSum, s *blockSum, row string) []blockPart {
 		return []blockPart{of("reads", readClasses), of("writes", writeClasses), of("flushes", 1<<collectors.Flush), of("others", 1<<collectors.Discard|1<<collectors.OtherIO)}
 	case byWaiter:
 		return []blockPart{of("waited for", awaitedClasses), of("background", 1<<collectors.ReadAhead|1<<collectors.WriteBack|1<<collectors.Discard|1<<collectors.OtherIO)}
-	case wholeIO, blockSplits:
+	case wholeIO, byAsker, blockSplits:
 	}
 	return []blockPart{{"", false, within}}
 }
@@ -113,6 +116,12 @@ func (p *Disk) latencyView(f Frame, c Canvas, disks *diskSum) []string {
 	if row.ID != rowAllIO && len(row.Cells) > 1 {
 		what = row.Cells[0].Format(0) + " " + row.Cells[1].Format(0)
 	}
+	if p.split == byAsker {
+		what = "every disk, no flushes" // what is counted apart is not by disk; a flush is waited for as a whole
+		if len(p.single) == 1 {
+			what = p.single[0].name + " on " + what
+		}
+	}
 	if c.Height-len(lines) < 3 {
 		return lines
 	}
@@ -131,6 +140,9 @@ func (p *Disk) latencyView(f Frame, c Canvas, disks *diskSum) []string {
 // drawLatency draws the selected distributions in at most height lines. A wide screen shows them over
 // time as well.
 func (p *Disk) drawLatency(f Frame, c Canvas, disks *diskSum, s *blockSum, row string, height int) []string {
+	if p.split == byAsker {
+		return p.drawAskers(f, c, height)
+	}
 	parts := p.parts(disks, s, row)
 	if p.draw != asHistogram {
 		return drawPlots(c, blockPlots(f, parts, c.Width), p.draw, c.Width, height)

@@ -47,7 +47,9 @@ type Disk struct {
 	lists [diskViews]list
 	draw  drawing
 	split blockSplit
-	all   bool // devices and file systems that are left out otherwise
+	// single are the cgroups that are counted apart in the split by cgroup.
+	single []single
+	all    bool // devices and file systems that are left out otherwise
 }
 
 // NewDisk returns the pane, the device with the longest queue first.
@@ -62,12 +64,19 @@ func (p *Disk) Info() Info {
 	return Info{ID: DiskPane, Title: "Disk", Short: "Disk", Digit: "5", Help: "disk", Command: "iostat -xz 1; biolatency -D 1; biosnoop; biotop; df"}
 }
 
-// Wants implements Pane: a process, cgroup or disk in scope is counted apart, by a filter in the kernel.
+// Wants implements Pane: a process, cgroup or disk in scope is counted apart, by a filter in the kernel, and
+// so are the cgroups of the split.
 func (p *Disk) Wants(scope Scope) []collectors.Want {
-	if scope.Target.Kind == collectors.DiskTarget {
-		return []collectors.Want{{ID: collectors.BlockID, Target: scope.Target}}
+	var wants []collectors.Want
+	if p.view == latencyView && p.split == byAsker {
+		for _, x := range p.single {
+			wants = append(wants, collectors.Want{ID: collectors.BlockID, Target: x.target})
+		}
 	}
-	return scope.wants(collectors.BlockID)
+	if scope.Target.Kind == collectors.DiskTarget {
+		return append(wants, collectors.Want{ID: collectors.BlockID, Target: scope.Target})
+	}
+	return append(wants, scope.wants(collectors.BlockID)...)
 }
 
 // IDs of the keys of this pane.
@@ -90,7 +99,7 @@ func (p *Disk) Keys() []keymap.Key {
 		keymap.New(keyDiskView, "t", ((p.view + 1) % diskViews).String(), "t").In("show disks, latency, the slowest requests, processes, file systems"),
 	}
 	draw := keymap.New(keyDiskDraw, "v", ((p.draw + 1) % drawings).String(), "v").In("draw latency as histogram, percentiles over time, heat map")
-	split := keymap.New(keyDiskSplit, "i", "split", "i").In("split latency: device and queue, by disk, by operation, by who waits")
+	split := keymap.New(keyDiskSplit, "i", "split", "i").In("split latency: device and queue, by disk, by operation, by who waits, by the cgroups that ask most")
 	if p.view == latencyView {
 		keys = append(keys, draw, split)
 	} else {
@@ -120,6 +129,7 @@ func (p *Disk) Update(msg tea.Msg) tea.Cmd {
 			}
 		}
 		p.list().choose(msg.Row)
+		return send(WantMsg{})
 	case Press:
 		return p.press(msg)
 	}
@@ -130,12 +140,16 @@ func (p *Disk) press(msg Press) tea.Cmd {
 	switch msg.ID {
 	case keyDiskView:
 		p.view = (p.view + 1) % diskViews
+		return send(WantMsg{})
 	case keyDiskAll:
 		p.all = !p.all
 	case keyDiskDraw:
 		p.draw = (p.draw + 1) % drawings
 	case keyDiskSplit:
-		p.split = (p.split + 1) % blockSplits
+		if p.split = (p.split + 1) % blockSplits; p.split == byAsker {
+			p.single = askers(msg.Frame)
+		}
+		return send(WantMsg{})
 	case keyDiskReset:
 		return send(MarkMsg{})
 	case keyCgroups:
