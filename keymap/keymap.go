@@ -79,6 +79,7 @@ const (
 	FarLater    = "later-10"
 	EarlierMark = "earlier-mark"
 	LaterMark   = "later-mark"
+	Jump        = "jump"
 	Baseline    = "baseline"
 	Compare     = "compare"
 )
@@ -112,6 +113,7 @@ func Global() []Key {
 		New(FarLater, "}", "10 on", "}", "shift+right").In("paused: ten samples on"),
 		New(EarlierMark, "(", "mark before", "(").In("paused: back to where something happened: kernel error, OOM kill, finding, burst of execs"),
 		New(LaterMark, ")", "mark after", ")").In("paused: on to where something happened"),
+		New(Jump, "J", "to a time", "J").In("stop the time at a moment that is kept: begins :at, then 12:31, 12:31:05 or -5m"),
 		New(Live, "End", "live", "end").In("paused: back to live"),
 		New(Older, "[", "last view", "[").In("back through the views that were open"),
 		New(Newer, "]", "next view", "]").In("forward through the views that were open"),

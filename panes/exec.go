@@ -22,12 +22,13 @@ type execSection struct {
 	wants     []collectors.Want            // what must be collected while it is shown
 	table     func(f Frame) Table          // title and columns also where nothing is known
 	open      func(f Frame, r Row) tea.Cmd // Enter; nil: rows have no page
+	users     bool                         // it has a column of users
 }
 
 // execSections are the tables of the pane, in the order that v goes through.
 func execSections() []execSection {
 	return slices.Concat([]execSection{
-		{id: "execs", title: "execs", table: execTable, open: openExec},
+		{id: "execs", title: "execs", table: execTable, open: openExec, users: true},
 		{id: "exits", title: "exits", table: exitTable, open: openExit},
 		{id: "short", title: "short-lived", table: shortTable, open: openShort},
 		{id: "programs", title: "programs", table: programTable, open: openProgram},
@@ -89,6 +90,9 @@ func (p *Exec) Keys() []keymap.Key {
 	}
 	if p.drawsTimes() {
 		keys = append(keys, p.slow.keys()...)
+	}
+	if p.sections[p.at].users {
+		keys = append(keys, userKey())
 	}
 	return append(keys, p.lists[p.at].keys()...)
 }

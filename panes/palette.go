@@ -34,17 +34,36 @@ type choice struct {
 
 // Bounds of the palette.
 const (
-	mostTyped = 64
+	mostTyped = 200
 	mostSaid  = 50
 	mostShown = 8 // choices above the line
+
+	minPromptRest = 8 // cells of the prompt that what is typed leaves
 )
 
 // verb is a word that needs another one.
 type verb struct {
 	name, does string
 	values     func(r *Root) []choice
-	free       bool // any other value is taken too; then values gets a choice with an empty name for it
+	free       bool // any other value is taken too, as it is typed
 	take       func(r *Root, value string) tea.Cmd
+}
+
+// choices are what a value can mean, the best first. Where any value is taken, that is the value itself;
+// Tab offers what it begins.
+func (v verb) choices(r *Root, value string) []choice {
+	all := v.values(r)
+	if !v.free || value == "" {
+		return ranked(all, value)
+	}
+	begun := slices.DeleteFunc(all, func(c choice) bool { return !strings.HasPrefix(strings.ToLower(c.name), strings.ToLower(value)) })
+	sortStably(begun, func(a, b choice) int { return cmp.Compare(len(a.name), len(b.name)) })
+	if i := slices.IndexFunc(begun, func(c choice) bool { return strings.EqualFold(c.name, value) }); i >= 0 {
+		exact := begun[i]
+		return append([]choice{exact}, slices.Delete(begun, i, i+1)...)
+	}
+	own := choice{name: value, does: v.does, do: func(r *Root) (tea.Cmd, bool) { return v.take(r, value), false }}
+	return append([]choice{own}, begun...)
 }
 
 // verbs are the words that need another one, as far as they do something here.
@@ -52,6 +71,12 @@ func verbs(r *Root) []verb {
 	out := []verb{
 		{name: "pane", does: "open a pane", values: paneChoices},
 		{name: "sort", does: "sort by a column; again: the other way round", values: sortChoices},
+	}
+	if r.frame.Now.Snapshot != nil {
+		out = append(out,
+			verb{name: "at", does: "stop the time at a moment: 12:31, 12:31:05, -5m", values: timeChoices, free: true, take: takeTime},
+			verb{name: "pid", does: "every pane about one process", values: pidChoices, free: true, take: takePID},
+			verb{name: "cgroup", does: "every pane about one cgroup", values: cgroupChoices, free: true, take: takeCgroup})
 	}
 	if r.cfg.Themes != nil {
 		out = append(out, verb{name: "theme", does: "change the colours", values: themeChoices})
@@ -104,8 +129,11 @@ func intervalChoices(*Root) []choice {
 	return out
 }
 
-// takeInterval changes the interval, and says so or why not.
+// takeInterval changes the interval, and says so or why not. A number alone is of seconds.
 func takeInterval(r *Root, text string) tea.Cmd {
+	if strings.Trim(text, "0123456789.") == "" {
+		text += "s"
+	}
 	if err := r.cfg.Interval(text); err != nil {
 		r.status = status{text: err.Error(), alert: true}
 		return nil
@@ -136,11 +164,7 @@ func (p *palette) meant(r *Root) []choice {
 			if v.name != word {
 				continue
 			}
-			value := strings.TrimSpace(rest)
-			out := ranked(v.values(r), value)
-			if len(out) == 0 && v.free && value != "" {
-				out = []choice{{name: value, does: v.does, do: func(r *Root) (tea.Cmd, bool) { return v.take(r, value), false }}}
-			}
+			out := v.choices(r, strings.TrimSpace(rest))
 			for i := range out {
 				out[i].name = word + " " + out[i].name
 			}
@@ -151,6 +175,9 @@ func (p *palette) meant(r *Root) []choice {
 	for _, k := range r.bindings() {
 		if k.Enabled() && k.ID != keymap.Command && !strings.HasPrefix(k.ID, goKey) {
 			all = append(all, choice{name: k.ID, does: k.Does(), do: func(r *Root) (tea.Cmd, bool) { return r.act(k) }})
+			if k.ID == keymap.Snapshot { // the word of editors
+				all = append(all, choice{name: "save", does: k.Does(), do: func(r *Root) (tea.Cmd, bool) { return r.act(k) }})
+			}
 		}
 	}
 	for _, v := range verbs(r) {
@@ -253,6 +280,9 @@ func (p *palette) complete(r *Root, step int) {
 		p.at = (p.at + step + len(list)) % len(list)
 	default:
 		p.tab, p.at = true, 0
+		if len(list) > 1 && list[0].name == p.text && !list[0].open { // it says that already
+			p.at = 1
+		}
 	}
 	p.text = list[p.at].name
 	if list[p.at].open && (len(list) == 1 || p.typed == p.text) {
@@ -336,7 +366,11 @@ func (p *palette) above(r *Root, room int) []string {
 // there is.
 func (p *palette) prompt(r *Root, t theme.Theme) string {
 	l := widget.NewLine(r.size.Width)
-	l.Put(t.Accent, ":").Plain(p.text).Put(t.Accent, "▏").Skip(1)
+	text := []rune(p.text)
+	if room := max(r.size.Width-minPromptRest, 1); len(text) > room { // the end, where one types
+		text = append([]rune("…"), text[len(text)-room:]...)
+	}
+	l.Put(t.Accent, ":").Plain(string(text)).Put(t.Accent, "▏").Skip(1)
 	list := p.choices(r)
 	if len(list) == 0 {
 		return l.Put(t.Warn, "nothing is called so").String()

@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/charmbracelet/colorprofile"
 
@@ -101,6 +102,54 @@ func TestPaletteWords(t *testing.T) {
 		if tt.check != nil && !tt.check(r) {
 			t.Errorf("%s: %q did nothing", name, tt.typed)
 		}
+		fits(t, r.View(), 80, 24)
+	}
+}
+
+// A value is what was typed: the letters of another one are no reason to take that one.
+func TestPaletteTakesTheValueItself(t *testing.T) {
+	tests := map[string]struct {
+		keys     []string
+		pace     string // what was asked for
+		says     string
+		offering string // on the prompt, before Enter
+	}{
+		"50s":      {nil, "50s", "measuring every 50s", ":interval 50s▏ interval 50s"},
+		"5":        {nil, "5s", "measuring every 5s", ":interval 5▏ interval 5  interval 5s  interval 500ms"},
+		"0.5":      {nil, "0.5s", "measuring every 0.5s", ":interval 0.5▏ interval 0.5"},
+		"50ms":     {nil, "50ms", "50ms is no interval", ":interval 50ms▏ interval 50ms"},
+		"s":        {nil, "s", "s is no interval", ":interval s▏ interval s"},
+		"500ms":    {nil, "500ms", "measuring every 500ms", ":interval 500ms▏ interval 500ms"},
+		"5s":       {nil, "5s", "measuring every 5s", ":interval 5s▏ interval 5s"},
+		"1m":       {nil, "1m", "measuring every 1m", ":interval 1m▏ interval 1m"},
+		"2m":       {nil, "2m", "2m is no interval", ":interval 2m▏ interval 2m"},
+		"5 Tab":    {[]string{"tab"}, "5s", "measuring every 5s", ":interval 5s▏ interval 5s  interval 500ms"},
+		"50 Tab":   {[]string{"tab"}, "500ms", "measuring every 500ms", ":interval 500ms▏ interval 500ms"},
+		"5 recall": {[]string{"enter", ":", "up"}, "5s", "measuring every 5s", ":interval 5▏ interval 5  interval 5s"},
+	}
+	for name, tt := range tests {
+		var asked string
+		r := resize(root(frames()["busy"], func(c *Config) {
+			c.Interval = func(s string) error {
+				asked = s
+				if d, err := time.ParseDuration(s); err != nil || d < 100*time.Millisecond || d > time.Minute {
+					return errors.New(s + " is no interval")
+				}
+				return nil
+			}
+		}), 80, 24)
+		press(r, ":")
+		value, _, _ := strings.Cut(name, " ")
+		for _, c := range "interval " + value {
+			press(r, string(c))
+		}
+		press(r, tt.keys...)
+		sees(t, r, name, tt.offering)
+		press(r, "enter")
+		if asked != tt.pace {
+			t.Errorf("%s: %q was asked for, want %q", name, asked, tt.pace)
+		}
+		sees(t, r, name, tt.says)
 		fits(t, r.View(), 80, 24)
 	}
 }

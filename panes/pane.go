@@ -24,6 +24,7 @@ type Info struct {
 	Title string // in full: "CPU"
 	Short string // in the tab bar
 	Digit string // the key that opens it; empty: it has no tab of its own until it is opened
+	Also  string // another key that opens it; empty: none
 	Help  string // name of its page of help
 
 	Command string // the classic command whose numbers it shows: "iostat -xz 1"; empty for a drill-down

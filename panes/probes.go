@@ -33,7 +33,7 @@ func NewProbes() *Probes { return &Probes{probes: newList(""), programs: newList
 
 // Info implements Pane.
 func (p *Probes) Info() Info {
-	return Info{ID: ProbesPane, Title: "Probes", Short: "Probes", Digit: "0", Help: "probes", Command: "bpf60 doctor"}
+	return Info{ID: ProbesPane, Title: "Probes", Short: "Probes", Digit: "0", Also: "!", Help: "probes", Command: "bpf60 doctor"}
 }
 
 // Wants implements Pane: timing costs every BPF program of the host, so it is for as long as it is looked at.

@@ -72,6 +72,7 @@ func (p *Processes) Keys() []keymap.Key {
 		keymap.New(keyByTime, "T", "by time", "T").In("sort by CPU time since the process began"),
 		keymap.New(keyByPID, "N", "by PID", "N"),
 		keymap.New(keyKernel, "K", "kernel", "K").In("kernel threads: all, or those that did something"),
+		userKey(),
 		cgroupsKey(),
 	}
 	return append(out, p.list().keys()...)

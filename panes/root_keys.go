@@ -113,7 +113,11 @@ func GlobalKeys(panes []Pane) []keymap.Key {
 		if i.Digit == "" {
 			continue
 		}
-		keys = append(keys, keymap.New(goKey+string(i.ID), i.Digit, i.Title, i.Digit).In("open "+i.Title))
+		names := []string{i.Digit}
+		if i.Also != "" {
+			names = append(names, i.Also)
+		}
+		keys = append(keys, keymap.New(goKey+string(i.ID), i.Digit, i.Title, names...).In("open "+i.Title))
 	}
 	return keys
 }
@@ -139,6 +143,10 @@ func (r *Root) fitKey(k *keymap.Key) {
 	case keymap.Live:
 		if !r.tape.paused {
 			*k = k.Off("this is live")
+		}
+	case keymap.Jump:
+		if r.frame.Now.Snapshot == nil {
+			*k = k.Off("nothing is kept yet")
 		}
 	case keymap.Baseline:
 		if r.frame.Now.Snapshot == nil {
@@ -170,7 +178,7 @@ func (r *Root) act(k keymap.Key) (cmd tea.Cmd, routed bool) {
 	if cmd, ok := r.tapeKey(k.ID); ok {
 		return cmd, false
 	}
-	if r.zoomKey(k.ID) {
+	if r.zoomKey(k.ID) || r.wordKey(k.ID) {
 		return nil, false
 	}
 	switch k.ID {
