@@ -192,6 +192,10 @@ func happenedClassics(section string, a about) []Classic {
 	return bcc("tcpretrans", "tcpdrop", "tcplife"+a.process("-p"))
 }
 
+func (p *pathPage) classics(Frame) []Classic {
+	return append(bcc("opensnoop", "filelife", "fileslower 10"), ofPackage("psmisc", "fuser -v "+quote(p.path))...)
+}
+
 func (p *peerPage) classics(Frame) []Classic { return ofPeer(about{peer: p.addr}) }
 
 func (p *socketPage) classics(f Frame) []Classic {

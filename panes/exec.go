@@ -22,6 +22,8 @@ type execSection struct {
 	wants     []collectors.Want            // what must be collected while it is shown
 	table     func(f Frame) Table          // title and columns also where nothing is known
 	open      func(f Frame, r Row) tea.Cmd // Enter; nil: rows have no page
+	other     func(f Frame, r Row) tea.Cmd // what o opens of a row that has a path beside its process; nil: nothing
+	others    string                       // that in a word
 	users     bool                         // it has a column of users
 }
 
@@ -35,8 +37,8 @@ func execSections() []execSection {
 		{id: "forks", title: "forks", table: forkTable, open: openForker},
 		{id: "signals", title: "signals", table: signalTable, open: openSignal},
 	}, openSections(), []execSection{
-		{id: "lives", title: "short-lived files", wants: []collectors.Want{{ID: collectors.FilesID}}, table: fileLifeTable, open: openWho},
-		{id: "churn", title: "file churn", wants: []collectors.Want{{ID: collectors.FilesID}}, table: fileChurnTable, open: openWho},
+		{id: "lives", title: "short-lived files", wants: []collectors.Want{{ID: collectors.FilesID}}, table: fileLifeTable, open: openWho, other: openRowPath, others: "path"},
+		{id: "churn", title: "file churn", wants: []collectors.Want{{ID: collectors.FilesID}}, table: fileChurnTable, open: openWho, other: openRowDirectory, others: "directory"},
 	})
 }
 
@@ -74,6 +76,7 @@ func (p *Exec) Wants(s Scope) []collectors.Want {
 const (
 	keyExecNext = "exec.next"
 	keyExecBack = "exec.back"
+	keyExecPath = "exec.path"
 )
 
 // Keys implements Pane.
@@ -87,6 +90,9 @@ func (p *Exec) Keys() []keymap.Key {
 		open,
 		keymap.New(keyExecNext, "v", next, "v").In("the next table: execs, exits, short-lived, signals, …"),
 		keymap.New(keyExecBack, "V", "back", "V").In("the table before"),
+	}
+	if x := &p.sections[p.at]; x.other != nil {
+		keys = slices.Insert(keys, 1, keymap.New(keyExecPath, "o", x.others, "o").In("open the page of the row's path or directory where Enter opens its process, and the other way round"))
 	}
 	if p.drawsTimes() {
 		keys = append(keys, p.slow.keys()...)
@@ -129,8 +135,11 @@ func (p *Exec) press(msg Press) tea.Cmd {
 	case keyExecBack:
 		p.at = p.beside(-1)
 		return send(WantMsg{})
-	case keymap.Open:
+	case keymap.Open, keyExecPath:
 		open := p.sections[p.at].open
+		if msg.ID == keyExecPath {
+			open = p.sections[p.at].other
+		}
 		if r, ok := l.row(p.current(msg.Frame)); ok && open != nil {
 			return open(msg.Frame, r)
 		}

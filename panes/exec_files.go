@@ -112,15 +112,19 @@ func fileLifeTable(f Frame) Table {
 	badge := lossBadge(lost + missedOver(f, collectors.FilesID, "filelife"))
 	t.Histograms = append(t.Histograms, Histogram{ID: "filelife", Title: "age of deleted files", Now: &h, Start: &start, Badge: badge})
 	for _, l := range eventsOf(f, madeFilesOf, func(s *collectors.Files) []collectors.FileLife { return s.Lives }) {
-		t.Rows = append(t.Rows, Row{ID: whoRow(l.By, int64(l.At)), Target: onDisk(aboutProcess(l.By, l.Comm), l.Dev), Cells: []Cell{
-			Say(clock(f, l.At)), Number(float64(l.By.TGID)), Name(collectors.Clean(l.Comm)), Number(float64(l.Life) / 1e6),
-			Number(float64(l.Size)), Say(l.FS), deviceName(f, l.Dev), Name(collectors.Clean(l.Path)),
-		}})
+		t.Rows = append(t.Rows, fileLifeRow(f, &l))
 	}
 	if unlisted > 0 {
 		t.Notes = append(t.Notes, fmt.Sprintf("%d more are counted and not listed", unlisted))
 	}
 	return t
+}
+
+func fileLifeRow(f Frame, l *collectors.FileLife) Row {
+	return Row{ID: whoRow(l.By, int64(l.At)), Target: onDisk(aboutProcess(l.By, l.Comm), l.Dev), Cells: []Cell{
+		Say(clock(f, l.At)), Number(float64(l.By.TGID)), Name(collectors.Clean(l.Comm)), Number(float64(l.Life) / 1e6),
+		Number(float64(l.Size)), Say(l.FS), deviceName(f, l.Dev), Name(collectors.Clean(l.Path)),
+	}}
 }
 
 // fileChurnTable lists the processes that made and deleted files, by directory, busiest first.

@@ -19,11 +19,11 @@ func slowFilesOf(s *collectors.Snapshot) *collectors.SlowFiles { return s.SlowFi
 func openSections() []execSection {
 	opens := []collectors.Want{{ID: collectors.OpensID}}
 	return []execSection{
-		{id: "opens", title: "opens", wants: opens, table: openTable, open: openWho},
-		{id: "openers", title: "opens by directory", wants: opens, table: openerTable, open: openWho},
-		{id: "openfails", title: "failed opens", wants: opens, table: openFailTable, open: openWho},
+		{id: "opens", title: "opens", wants: opens, table: openTable, open: openWho, other: openRowPath, others: "path"},
+		{id: "openers", title: "opens by directory", wants: opens, table: openerTable, open: openRowDirectory, other: openWho, others: "process"},
+		{id: "openfails", title: "failed opens", wants: opens, table: openFailTable, open: openRowPath, other: openWho, others: "process"},
 		{id: "execfails", title: "failed execs", wants: []collectors.Want{{ID: collectors.ExecFailsID}}, table: execFailTable, open: openWho},
-		{id: "slowfiles", title: "slow files", wants: []collectors.Want{{ID: collectors.SlowFilesID}}, table: slowFileTable, open: openWho},
+		{id: "slowfiles", title: "slow files", wants: []collectors.Want{{ID: collectors.SlowFilesID}}, table: slowFileTable, open: openWho, other: openRowPath, others: "path"},
 	}
 }
 

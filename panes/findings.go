@@ -62,12 +62,16 @@ func (p *Findings) Update(msg tea.Msg) tea.Cmd {
 	return nil
 }
 
-// leadTo opens the pane and the row that a finding names.
+// leadTo opens the pane and the row that a finding names, and above it the page of the file that it blames.
 func leadTo(x triage.Finding) tea.Cmd {
 	if x.Pane == "" {
 		return send(SayMsg{x.ID + " has no pane of its own"})
 	}
-	return send(GoMsg{ID(x.Pane), x.Row})
+	to := GoMsg{ID(x.Pane), x.Row}
+	if page := blamedPage(x); page != nil {
+		return send(pageMsg{to, page})
+	}
+	return send(to)
 }
 
 // episodeRow is the row ID of an episode: the same from when it begins to when it is forgotten.

@@ -36,7 +36,7 @@ func variants() map[ID][]Pane {
 		DiskPane:      {newDiskPage("")},
 		NetworkPane:   {ifacePageOf(netKey{}, ""), &spacePage{}, newDropPage("")},
 		TCPPane:       {tcp(tcpHappens), tcp(tcpDelays), newSocketPage(0, Frame{}), newPeerPage(netip.Addr{})},
-		ExecPane:      {exec("slowfiles"), &commandPage{}},
+		ExecPane:      {exec("slowfiles"), &commandPage{}, newPathPage("", false), newPathPage("", true)},
 		ProfilePane:   {profile(true, onTime), profile(false, offTime)},
 		ProbesPane:    {newProbePage("")},
 		LogPane:       {newLogPage(&collectors.LogRecord{})},

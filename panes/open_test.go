@@ -56,7 +56,7 @@ func TestEnter(t *testing.T) {
 					if len(seen) == 1 { // the pages of a table are alike
 						usable(t, state+" of "+name, msg.Pane, r.frame)
 					}
-				case GoMsg:
+				case GoMsg, pageMsg:
 				case SayMsg:
 					if msg.Text == "" {
 						t.Errorf("%s of %s: Enter on row %q says nothing", state, name, at)

@@ -118,6 +118,12 @@ type GoMsg struct {
 	Row  string
 }
 
+// pageMsg is a GoMsg that opens a page above the row.
+type pageMsg struct {
+	to   GoMsg
+	page Pane
+}
+
 // SayMsg shows a text on the status line: why a key did nothing.
 type SayMsg struct{ Text string }
 

@@ -51,11 +51,11 @@ func processSections() []section {
 		},
 		{
 			id: "opens", title: "opens", wants: []collectors.ID{collectors.OpensID}, table: targetOpenTable,
-			why: "a path has no page", none: "it has opened nothing in the last seconds",
+			open: openPathOf, opens: "path", none: "it has opened nothing in the last seconds",
 		},
 		{
 			id: "files", title: "slow calls", wants: []collectors.ID{collectors.SlowFilesID}, table: targetSlowFileTable,
-			why: "all that is known of a call is in its row", none: "none of its calls on files took 10 ms",
+			open: openPathOf, opens: "path", none: "none of its calls on files took 10 ms",
 		},
 		{
 			id: "sockets", title: "sockets", wants: []collectors.ID{collectors.SocketsID, collectors.FlowID}, table: targetSocketTable,

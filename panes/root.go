@@ -142,6 +142,10 @@ func (r *Root) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 			r.trail = append(r.trail, from)
 		}
 		return r, cmd
+	case pageMsg:
+		_, cmd := r.Update(msg.to)
+		r.Update(OpenMsg{msg.page})
+		return r, cmd
 	case SayMsg:
 		r.status = status{text: msg.Text}
 	case MarkMsg:

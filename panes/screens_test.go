@@ -110,6 +110,8 @@ func states() map[string][]string {
 		"exec exits":       {"8", "v"},
 		"exec short-lived": {"8", "v", "v"},
 		"exec opens":       {"8", "v", "v", "v", "v", "v", "v"},
+		"exec path":        {"8", "v", "v", "v", "v", "v", "v", "o"},
+		"exec directory":   {"8", "v", "v", "v", "v", "v", "v", "v", "enter"},
 		"exec openers":     {"8", "v", "v", "v", "v", "v", "v", "v"},
 		"exec openfails":   {"8", "v", "v", "v", "v", "v", "v", "v", "v"},
 		"exec execfails":   {"8", "V", "V", "V", "V"},
