@@ -230,8 +230,11 @@ func (p *pathPage) View(f Frame, c Canvas) string {
 		parts = append(parts, widget.Short(float64(s.n)/s.Seconds())+" opens/s", widget.Short(float64(s.failed)/s.Seconds())+" failed/s",
 			widget.Count(s.total)+" in sight")
 	}
-	title := p.Info().Title
-	if room := c.Width - 12 - widget.Width(strings.Join(parts, " ── ")); widget.Width(title) > room { // the end of a path says most
+	title := p.path
+	if p.directory {
+		title += "/"
+	}
+	if room := c.Width - 8 - widget.Width(strings.Join(parts, " ── ")); widget.Width(title) > room { // the end of a path says most
 		runes := []rune(title)
 		for len(runes) > 0 && widget.Width(string(runes)) > max(room-1, 8) {
 			runes = runes[1:]

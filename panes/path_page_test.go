@@ -168,10 +168,10 @@ func TestPathPageScreens(t *testing.T) {
 		page  *pathPage
 		shows []string
 	}{
-		"now":         {upTo(pathFrame(), 15), newPathPage("/srv/app/a.conf", false), []string{"path /srv/app/a.conf", "opens/s", "failed/s", "php-fpm", "age of deleted files", "slow calls"}},
+		"now":         {upTo(pathFrame(), 15), newPathPage("/srv/app/a.conf", false), []string{"── /srv/app/a.conf ──", "opens/s", "failed/s", "php-fpm", "age of deleted files", "slow calls"}},
 		"over":        {pathFrame(), newPathPage("/srv/app/a.conf", false), []string{"105 in sight", "php-fpm"}},
-		"directory":   {pathFrame(), newPathPage("/srv/app", true), []string{"directory /srv/app", "files", "made and deleted"}},
-		"never":       {pathFrame(), newPathPage("/x", false), []string{"path /x", "nobody has opened or deleted it"}},
+		"directory":   {pathFrame(), newPathPage("/srv/app", true), []string{"── /srv/app/ ──", "files", "made and deleted"}},
+		"never":       {pathFrame(), newPathPage("/x", false), []string{"── /x ──", "nobody has opened or deleted it"}},
 		"not yet":     {bare, newPathPage("/x", false), []string{"waiting for"}},
 		"not allowed": {denied, newPathPage("/x", false), []string{"needs root"}},
 		"long":        {pathFrame(), newPathPage("/"+strings.Repeat("long/", 60)+"name", false), []string{"long/name"}},

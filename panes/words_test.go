@@ -131,11 +131,14 @@ func TestJumpToATime(t *testing.T) {
 
 // What happened is offered as a time to jump to, the newest first.
 func TestJumpOffersWhatHappened(t *testing.T) {
-	f := frames()["busy"]
+	f := varied(20).frame()
+	for _, i := range []int{6, 13} {
+		f.Past[i].Late = time.Minute
+	}
 	r := resize(root(f), 100, 30)
 	list := timeChoices(r)
-	if len(list) == 0 {
-		t.Fatal("nothing happened in the story")
+	if len(list) < 2 {
+		t.Fatalf("%d times are offered, want those of two late ticks", len(list))
 	}
 	for i := 1; i < len(list); i++ {
 		if list[i].name >= list[i-1].name {
