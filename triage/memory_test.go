@@ -3,6 +3,7 @@
 package triage
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -120,10 +121,11 @@ func TestKilled(t *testing.T) {
 		"of a cgroup":           {h: ticking(10, kill(5*time.Second, collectors.OOMCgroup)), want: "warning 5 s ago by /pods/api hits worker[771]", in: "limit of 512 MiB"},
 		"of the host":           {h: ticking(10, kill(5*time.Second, collectors.OOMHost)), want: "critical 5 s ago hits worker[771]"},
 		"a while ago":           {h: ticking(90, kill(5*time.Second, collectors.OOMHost)), want: "info 85 s ago hits worker[771]"},
-		"in the log, fresh":     {h: ticking(10, log(20*time.Second, "Memory cgroup out of memory: Killed process 5 (x)", collectors.TroubleOOM)), want: "warning 20 s ago"},
-		"in the log, global":    {h: ticking(10, log(20*time.Second, "Out of memory: Killed process 5 (x)", collectors.TroubleOOM)), want: "critical 20 s ago"},
-		"in the log, hours ago": {h: ticking(10, log(30*time.Minute, "Out of memory: Killed process 5 (x)", collectors.TroubleOOM)), want: "info 1800 s ago", in: "30 min ago"},
-		"three days ago":        {h: ticking(10, log(72*time.Hour, "Out of memory", collectors.TroubleOOM))},
+		"in the log, fresh":     {h: ticking(10, log(20*time.Second, "Memory cgroup out of memory: Killed process 5 (x)", collectors.TroubleOOM)), want: "warning 20 s ago hits x[5]", in: "x[5] killed: a cgroup was at its limit"},
+		"in the log, global":    {h: ticking(10, log(20*time.Second, "Out of memory: Killed process 5 (x)", collectors.TroubleOOM)), want: "critical 20 s ago hits x[5]", in: "the host's memory ran out"},
+		"in the log, hours ago": {h: ticking(10, log(30*time.Minute, "Out of memory: Killed process 5 (x)", collectors.TroubleOOM)), want: "info 1800 s ago hits x[5]", in: "30 min ago"},
+		"three days ago":        {h: ticking(10, log(72*time.Hour, "Out of memory: Killed process 5 (x)", collectors.TroubleOOM))},
+		"nobody was killed yet": {h: ticking(10, log(20*time.Second, "java invoked oom-killer: gfp_mask=0xcc0", collectors.TroubleOOM))},
 		"another trouble":       {h: ticking(10, log(20*time.Second, "nfs: server not responding", collectors.TroubleNFS))},
 	})
 	e := NewEngine(All(nil), &History{}, nil)
@@ -133,6 +135,89 @@ func TestKilled(t *testing.T) {
 	}
 	if len(last.Findings) != 1 || last.Findings[0].Since != 9*time.Second {
 		t.Errorf("a kill is not listed at once, with its time: %+v", last.Findings)
+	}
+}
+
+// TestKilledInLog: what the kernel logs of one kill is several records, and the last is not the kill.
+func TestKilledInLog(t *testing.T) {
+	const (
+		asked  = "worker invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0"
+		usage  = "memory: usage 32768kB, limit 32768kB, failcnt 31"
+		pod    = "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/pods/api,task_memcg=/pods/api/a,task=worker,pid=771,uid=0"
+		host   = "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/pods/api,task=java,pid=80,uid=0"
+		nodes  = "oom-kill:constraint=CONSTRAINT_CPUSET,nodemask=0,cpuset=half,mems_allowed=0,global_oom,task_memcg=/,task=java,pid=80,uid=0"
+		inPod  = "Memory cgroup out of memory: Killed process 771 (worker) total-vm:104476kB, anon-rss:32000kB, file-rss:4kB, shmem-rss:0kB, UID:0 pgtables:104kB oom_score_adj:0"
+		old    = "Memory cgroup out of memory: Kill process 771 (a (b)) score 1000 or sacrifice child"
+		onHost = "Out of memory: Killed process 80 (java) total-vm:104476kB, anon-rss:32000kB, file-rss:4kB, shmem-rss:0kB, UID:0 pgtables:104kB oom_score_adj:0"
+		reaped = "oom_reaper: reaped process 771 (worker), now anon-rss:0kB, file-rss:0kB, shmem-rss:0kB"
+	)
+	log := func(lines ...string) *History {
+		base := hostWith(collectors.PSI{})
+		var list []*collectors.LogRecord
+		for i, text := range lines {
+			x := &collectors.LogRecord{Seq: uint64(i), Since: time.Hour + time.Duration(i)*time.Millisecond, Text: collectors.RawString(text)}
+			if !strings.HasPrefix(text, "memory: ") {
+				x.Trouble = collectors.TroubleOOM
+			}
+			list = append(list, x)
+		}
+		return ticking(10, func(i int, s *collectors.Snapshot, span collectors.Span) {
+			base(i, s, span)
+			s.Log = &collectors.Log{Span: span, Tail: &collectors.LogTail{Records: list}}
+		})
+	}
+	checkCases(t, "mem.oom_kill", map[string]ruleCase{
+		"of a cgroup":          {h: log(asked, usage, pod, inPod, reaped), want: "warning 9.997 s ago by /pods/api hits worker[771]", in: "worker[771] killed: cgroup /pods/api was at its limit of 32.0 MiB"},
+		"of the host":          {h: log(asked, usage, pod, inPod, asked, host, onHost, reaped), want: "critical 9.994 s ago hits java[80]", in: "the host's memory ran out"},
+		"of a part of it":      {h: log(asked, nodes, onHost), want: "critical 9.998 s ago hits java[80]", in: "the nodes of memory"},
+		"a cgroup goes whole":  {h: log(asked, usage, pod, inPod, inPod, inPod), want: "warning 9.995 s ago by /pods/api hits worker[771]", in: "of 32.0 MiB"},
+		"before 5.1":           {h: log(asked, usage, old), want: "warning 9.998 s ago hits a (b)[771]", in: "of 32.0 MiB"},
+		"the next one is near": {h: log(asked, usage, pod, inPod, reaped, asked), want: "warning 9.997 s ago by /pods/api hits worker[771]"},
+	})
+}
+
+// TestKilledCounted: without a probe and without the log, counters tell of kills.
+func TestKilledCounted(t *testing.T) {
+	counted := func(vm uint64, rows ...collectors.CgroupRow) *History {
+		return ticking(10, func(i int, s *collectors.Snapshot, span collectors.Span) {
+			s.Memory = &collectors.Memory{Span: span}
+			s.Memory.VM.Set(collectors.VMOOMKill, 0)
+			s.Cgroups = &collectors.Cgroups{Span: span}
+			if i == 4 {
+				s.Memory.VM.Set(collectors.VMOOMKill, vm)
+				s.Cgroups.Rows = rows
+			}
+		})
+	}
+	row := func(path string, depth uint8, limit, tight uint64, e collectors.CgroupEvents) collectors.CgroupRow {
+		return collectors.CgroupRow{
+			CgroupInfo: &collectors.CgroupInfo{Path: collectors.RawString(path), Depth: depth, Own: collectors.CgroupLimits{Max: limit}, Tight: collectors.CgroupLimits{Max: tight}},
+			Has:        collectors.HasEvents, Events: e,
+		}
+	}
+	const none = collectors.NoLimit
+	kill, limit := collectors.CgroupEvents{OOMKill: 2}, collectors.CgroupEvents{OOMKill: 2, OOM: 1, Max: 3}
+	for name, tt := range map[string]struct {
+		h                 *History
+		want, title, pane string
+	}{
+		"a cgroup of v2": {
+			counted(2, row("/pod", 1, 32<<20, 32<<20, limit), row("/pod/a", 2, none, 32<<20, kill)),
+			"warning 6 s ago by /pod hits /pod/a", "2 processes killed 6 s ago: cgroup /pod was at its limit of 32.0 MiB", "cgroups",
+		},
+		"a cgroup of v1": {
+			counted(0, row("/pod", 1, 32<<20, 32<<20, collectors.CgroupEvents{OOMKill: 1, Max: 9})),
+			"warning 6 s ago by /pod", "a process killed 6 s ago: cgroup /pod was at its limit of 32.0 MiB", "cgroups",
+		},
+		"no cgroup has a limit":   {counted(2, row("/pod", 1, none, none, kill)), "critical 6 s ago hits /pod", "2 processes killed 6 s ago: the host's memory ran out", "cgroups"},
+		"it may be the host's":    {counted(2, row("/pod", 1, 32<<20, 32<<20, kill)), "warning 6 s ago hits /pod", "2 processes killed 6 s ago: whose memory ran out is not known", "cgroups"},
+		"the host counts it only": {counted(1), "warning 6 s ago", "a process killed 6 s ago: whose memory ran out is not known", "memory"},
+		"none":                    {counted(0, row("/pod", 1, 32<<20, 32<<20, collectors.CgroupEvents{Max: 9})), "", "", ""},
+	} {
+		f := judged(t, "mem.oom_kill", tt.h)
+		if says(f) != tt.want || f.Title != tt.title || f.Pane != tt.pane {
+			t.Errorf("%s: %q, %q, leads to %q; want %q, %q, %q", name, says(f), f.Title, f.Pane, tt.want, tt.title, tt.pane)
+		}
 	}
 }
 
