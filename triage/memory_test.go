@@ -59,6 +59,42 @@ func TestPressed(t *testing.T) {
 			}}}
 		}
 	}
+	// A cgroup of v1 has no pressure, only memory.failcnt.
+	failing := func(failures uint64) fill {
+		pod := &collectors.CgroupInfo{ID: 7, Path: collectors.RawString("/pods/api"), Depth: 2, Own: collectors.CgroupLimits{Max: 2 << 30}}
+		other := &collectors.CgroupInfo{ID: 8, Path: collectors.RawString("/pods/web"), Depth: 2}
+		return func(i int, s *collectors.Snapshot, span collectors.Span) {
+			row := collectors.CgroupRow{CgroupInfo: pod, Span: span, Has: collectors.HasEvents | collectors.HasMemory, Memory: 2 << 30, Events: collectors.CgroupEvents{Max: failures}}
+			calm := row
+			calm.CgroupInfo, calm.Events = other, collectors.CgroupEvents{}
+			s.Cgroups = &collectors.Cgroups{Span: span, Rows: []collectors.CgroupRow{row, calm}}
+		}
+	}
+	// reclaims are so many stalls a second for the host and for the cgroup of number 7.
+	reclaims := func(host, memcg int) fill {
+		return func(i int, s *collectors.Snapshot, span collectors.Span) {
+			w := collectors.MemoryWaiter{Process: collectors.Process{TGID: 6, Start: 6}, Comm: collectors.RawString("cache"), Memcg: 7}
+			now := &collectors.ReclaimCounts{}
+			for range host {
+				now.Direct.Add(uint64(ms(10)))
+				w.For[collectors.DirectStall] += ms(10)
+			}
+			for range memcg {
+				now.Memcg.Add(uint64(ms(10)))
+				w.For[collectors.MemcgStall] += ms(10)
+			}
+			s.Reclaim = &collectors.Reclaim{Span: span, Reclaims: true, Now: now, Rows: []collectors.MemoryWaiter{w}}
+		}
+	}
+	hostStalls := func(n uint64) fill { return memory(nil, map[collectors.VMEvent]uint64{collectors.VMAllocStall: n}) }
+	checkCases(t, "mem.pressure", map[string]ruleCase{
+		"v1: a pod at its limit":       {h: ticking(10, psiMem(40, 6), hostStalls(0), reclaims(0, 30), failing(50), app), want: "warning 6 % by /pods/api hits cache[6]", in: "/pods/api at its memory limit"},
+		"v1: without BPF":              {h: ticking(10, psiMem(12, 1), hostStalls(0), failing(50), app), want: "warning 12 % by /pods/api", in: "/pods/api at its memory limit"},
+		"v1: the host is short":        {h: ticking(10, psiMem(40, 6), hostStalls(90), failing(50), app), want: "warning 6 % by java[5]"},
+		"v1: it is, and a pod as well": {h: ticking(10, psiMem(40, 6), hostStalls(90), reclaims(90, 30), failing(50), app), want: "warning 6 % by java[5] hits cache[6]"},
+		"v1: the limit is not seen":    {h: ticking(10, psiMem(40, 6), reclaims(0, 30), failing(0), app), want: "warning 6 % by /pods/api hits cache[6]"},
+		"v1: nobody waits":             {h: ticking(10, psiMem(4, 1), reclaims(0, 30), failing(50), app)},
+	})
 	checkCases(t, "mem.pressure", map[string]ruleCase{
 		"all stand still":                {h: ticking(10, psiMem(9, 6), memory(nil, nil), app), want: "warning 6 % by java[5]"},
 		"for long":                       {h: ticking(10, psiMem(40, 31), waiter, memory(nil, nil), app), want: "critical 31 % by java[5] hits cache[6]"},
