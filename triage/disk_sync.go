@@ -27,7 +27,7 @@ func (r *recent) syncers() (list []*collectors.BlockOwner, seconds float64) {
 		process collectors.Process
 		dev     collectors.DevID
 	}
-	by := map[key]*collectors.BlockOwner{}
+	by, heads := map[key]*collectors.BlockOwner{}, r.paths()
 	for _, m := range r.moments {
 		if m.Block == nil {
 			continue
@@ -38,9 +38,9 @@ func (r *recent) syncers() (list []*collectors.BlockOwner, seconds float64) {
 			if o.Flushes == 0 && !o.Kernel {
 				continue
 			}
-			k := key{o.Process, o.Dev}
+			k := key{o.Process, heads.head(o.Dev)}
 			if by[k] == nil {
-				by[k] = &collectors.BlockOwner{Process: o.Process, Comm: o.Comm, Kernel: o.Kernel, Dev: o.Dev}
+				by[k] = &collectors.BlockOwner{Process: o.Process, Comm: o.Comm, Kernel: o.Kernel, Dev: k.dev}
 				list = append(list, by[k])
 			}
 			by[k].Flushes += o.Flushes
@@ -87,7 +87,7 @@ func syncing(chosen Limits) Rule {
 			return Finding{}, nil
 		}
 		find := func(who Culprit, dev collectors.DevID, part, took float64, n uint64, how string) Finding {
-			d := diskLoad{dev: dev, device: w.diskOf(dev)}
+			d := w.disk(dev)
 			return Finding{
 				ID: "disk.sync_storm", Severity: Warning, Resource: d.name(), Line: "iostat", Value: part, Threshold: share, Unit: "%", N: n, Window: recentFor,
 				Title:    fmt.Sprintf("%s waits for %s to make its writes safe %.0f %% of the time", who.Name, d.name(), part),
@@ -131,12 +131,13 @@ func syncing(chosen Limits) Rule {
 // flushes are how long a disk mostly took for one in the window, in milliseconds, and how many there were.
 func (r *recent) flushes(dev collectors.DevID) (took float64, n uint64) {
 	var sum collectors.Hist
+	heads := r.paths()
 	for _, m := range r.moments {
 		if m.Block == nil {
 			continue
 		}
 		for i := range m.Block.Rows {
-			if x := &m.Block.Rows[i]; x.Dev == dev && x.Class == collectors.Flush {
+			if x := &m.Block.Rows[i]; heads.head(x.Dev) == dev && x.Class == collectors.Flush {
 				h := x.Device.Hist()
 				sum.Plus(&h)
 			}
@@ -262,7 +263,7 @@ func background(chosen Limits) Rule {
 				continue
 			}
 			o := who[what]
-			d := diskLoad{dev: o.Dev, device: w.diskOf(o.Dev)}
+			d := w.disk(o.Dev)
 			return Finding{
 				ID: "disk.background", Severity: Info, Resource: d.name(), Line: "iostat", Value: each / (1 << 20), Threshold: rate, Unit: "MiB a second", Window: recentFor,
 				Title:    fmt.Sprintf("%s: %s, %s/s", d.name(), what, bytesText(uint64(each))),
