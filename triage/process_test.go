@@ -43,6 +43,8 @@ func TestBlocked(t *testing.T) {
 			Device: collectors.StallDevice{Name: collectors.RawString("nas:/x")},
 		}
 	}
+	us := at("nfs", "rpc_wait_bit", time.Minute, false)
+	us.Comm = collectors.RawString("bpf60")
 	checkCases(t, "proc.blocked", map[string]ruleCase{
 		"NFS is dead":     {h: d(at("nfs", "rpc_wait_bit", 12*time.Second, false)), want: "warning 12 s by nas:/x hits cat[30]", in: "1 thread stuck in rpc_wait_bit on nas:/x"},
 		"for minutes":     {h: d(at("nfs", "rpc_wait_bit", 130*time.Second, false), at("disk", "folio", 200*time.Second, false), at("nfs", "rpc_wait_bit", 20*time.Second, false)), want: "critical 130 s by nas:/x hits cat[30], cat[30]", in: "2 threads"},
@@ -50,6 +52,8 @@ func TestBlocked(t *testing.T) {
 		"vfork":           {h: d(at(collectors.WaitVfork, "kernel_clone", time.Minute, false))},
 		"a kernel thread": {h: d(at("idle", "kthread", time.Hour, true))},
 		"nobody is in D":  {h: d()},
+		"we alone":        {h: d(us)},
+		"we and another":  {h: d(us, at("nfs", "rpc_wait_bit", 12*time.Second, false)), want: "warning 12 s by nas:/x hits cat[30]", in: "1 thread "},
 		"without a stack": {h: d(collectors.Stall{Task: collectors.Process{TGID: 30}, Comm: collectors.RawString("cat"), Seen: 20 * time.Second}), want: "warning 20 s hits cat[30]", in: "stuck in the kernel"},
 	})
 	if f := judged(t, "proc.blocked", d(at("nfs", "rpc_wait_bit", 12*time.Second, false))); f.Row != "nfs rpc_wait_bit nas:/x" {
