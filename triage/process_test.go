@@ -3,6 +3,7 @@
 package triage
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -95,6 +96,34 @@ func TestCrashing(t *testing.T) {
 		"grep finds nothing":   {h: exits(20, with(func(x *collectors.ExitRow) { x.Code = 1 }))},
 		"is ended by somebody": {h: exits(20, with(func(x *collectors.ExitRow) { x.Signal = 15 }))},
 		"a unit ends in order": {h: exits(20, with(func(x *collectors.ExitRow) { x.Parent.TGID = 1 }))},
+	})
+}
+
+// TestCrashingContainers: each start of a container has a parent of its own, and a cgroup.
+func TestCrashingContainers(t *testing.T) {
+	starts := func(manager string, code uint8, pods ...string) *History {
+		return ticking(30, func(i int, s *collectors.Snapshot, span collectors.Span) {
+			if i > len(pods) {
+				return
+			}
+			s.Exec = &collectors.Exec{Span: span, Exits: []collectors.ExitRow{{
+				Comm: collectors.RawString("app"), Age: time.Second, Code: code, Cgroup: uint64(i),
+				Parent: collectors.Process{TGID: int32(70 + i), Start: uint64(i)}, ParentComm: collectors.RawString(manager),
+			}}}
+			if pod := pods[i-1]; pod != "" {
+				info := &collectors.CgroupInfo{ID: uint64(i), Path: collectors.RawString(fmt.Sprintf("%s/%d", pod, i))}
+				s.Cgroups = &collectors.Cgroups{Span: span, Rows: []collectors.CgroupRow{{CgroupInfo: info}}}
+			}
+		})
+	}
+	checkCases(t, "proc.crash_loop", map[string]ruleCase{
+		"podman":                  {h: starts("conmon", 1, "", "", ""), want: "warning 3 exits by app by conmon[73]"},
+		"docker":                  {h: starts("containerd-shim", 139, "/docker", "/docker", "/docker"), want: "warning 3 exits by app by containerd-shim[73]"},
+		"a pod, one start unseen": {h: starts("containerd-shim", 1, "/pod1", "", "/pod1"), want: "warning 3 exits by app by containerd-shim[73]"},
+		"two pods, twice each":    {h: starts("containerd-shim", 1, "/pod1", "/pod2", "/pod1", "/pod2")},
+		"twice":                   {h: starts("conmon", 1, "", "")},
+		"in order":                {h: starts("conmon", 0, "", "", "", "")},
+		"of shells":               {h: starts("sh", 139, "", "", "")},
 	})
 }
 
