@@ -99,3 +99,20 @@ func TestFileSystemsUnchecked(t *testing.T) {
 		}
 	}
 }
+
+// TestOpenFilesUnchecked: files of others that cannot be counted may be too many.
+func TestOpenFilesUnchecked(t *testing.T) {
+	for state, healthy := range map[collectors.State]bool{collectors.On: true, collectors.Degraded: false} {
+		e := NewEngine([]Rule{exhausted(nil)}, &History{}, nil)
+		var last Moment
+		for _, m := range ticking(20, func(_ int, s *collectors.Snapshot, span collectors.Span) {
+			s.Descriptors = &collectors.Descriptors{Span: span, Whole: true}
+			s.Probes = map[collectors.ID][]collectors.Probe{collectors.DescriptorsID: {{Name: "nofile", State: state}}}
+		}).Since(-1) {
+			last = e.Tick(m.Snapshot)
+		}
+		if last.Checks == nil || (len(last.Checks.Healthy) > 0) != healthy {
+			t.Errorf("nofile %v: %+v, want healthy %v", state, last.Checks, healthy)
+		}
+	}
+}
