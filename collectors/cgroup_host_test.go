@@ -209,6 +209,46 @@ func countLines(b []byte) (n int) {
 	return n
 }
 
+// TestCgroupPidsHost fills a cgroup with processes that sleep, and has forks refused, while nobody looks at it.
+func TestCgroupPidsHost(t *testing.T) {
+	const limit = 5 // a shell and what it starts
+	path, dirs := hostCgroup(t, v1Pids)
+	setLimit(t, dirs[v1Pids], "pids.max", fmt.Sprint(limit))
+	c := NewCgroups(NewFS(""), nil)
+	start(t, c)
+	collectAs[*Cgroups](t, c, 0)
+	in, out, err := os.Pipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	// They all wait for the end of the pipe. The last two are refused; dash ends then.
+	script := "echo $$ >" + filepath.Join(dirs[v1Pids], "cgroup.procs") + "\nfor i in 1 2 3 4; do (read x) <&3 & done\n(:); (:); read x <&3"
+	cmd := exec.Command("sh", "-c", script)
+	cmd.ExtraFiles = []*os.File{in}
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		out.Close()
+		in.Close()
+		_ = cmd.Wait()
+	})
+	denied := func() uint64 {
+		e, err := parseMemEvents(readHost(t, dirs[v1Pids], "pids.events"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return e.Max
+	}
+	for end := time.Now().Add(10 * time.Second); denied() == 0 && time.Now().Before(end); time.Sleep(time.Millisecond) {
+	}
+	s := collectAs[*Cgroups](t, c, 9*time.Second)
+	r := rowOf(s, path)
+	if r == nil || r.Own.Pids != limit || r.Has&HasPids == 0 || r.Pids < limit-1 || r.PidsDenied == 0 || r.PidsDenied > denied() {
+		t.Errorf("row = %+v, want %d tasks of as many and a fork refused", r, limit)
+	}
+}
+
 // TestCgroupIOHost makes 23 writes past the cache to a disk of its own.
 func TestCgroupIOHost(t *testing.T) {
 	path, dirs := hostCgroup(t, v1Blkio)

@@ -42,7 +42,10 @@ func (r *cgroupReader) readCgroup(n *cgroupNode, now time.Duration, how cgroupDe
 	}
 	if how >= full {
 		r.readIO(n, &c)
-		r.readPids(n, &c)
+	}
+	// Threads that only sleep fill pids.max as well, and who is refused one may do nothing else.
+	if how >= full || n.own.Pids != NoLimit {
+		r.readPids(n, &c, keep)
 	}
 	if how >= detail || limited && nearLimit(n.own, c.memory) {
 		if b, v1, err := r.read(n, slotStat, keep); err == nil {
@@ -228,13 +231,13 @@ func (r *cgroupReader) counting() bool {
 	return r.countsIO
 }
 
-func (r *cgroupReader) readPids(n *cgroupNode, c *cgroupReading) {
-	if b, _, err := r.read(n, slotPids, true); err == nil {
+func (r *cgroupReader) readPids(n *cgroupNode, c *cgroupReading, keep bool) {
+	if b, _, err := r.read(n, slotPids, keep); err == nil {
 		if c.pids, err = parseCount(b); r.ok(slotPids, err) {
 			c.has |= HasPids
 		}
 	}
-	if b, _, err := r.read(n, slotDenied, true); err == nil {
+	if b, _, err := r.read(n, slotDenied, keep); err == nil {
 		var e memEvents // "max 3": forks refused
 		if e, err = parseMemEvents(b); r.ok(slotDenied, err) {
 			c.denied = e.Max

@@ -105,3 +105,32 @@ func TestCgroupsStill(t *testing.T) {
 		t.Errorf("stalled for %v, then %v with memory %d, want 5 µs, 4 µs and 5", seen, r.PSI.CPU.Some, r.Memory)
 	}
 }
+
+// TestCgroupsAtRestPids: of who does nothing the tasks are counted all the same where they are limited, and
+// nothing stays open for it.
+func TestCgroupsAtRestPids(t *testing.T) {
+	tree := newCgroups(t, mountV2)
+	tree.put("/", "cpu.stat", cpuStat(0, 0, 0, 0, 0, 0))
+	put := func(dir, limit string, denied int) {
+		tree.put(dir, "cpu.stat", cpuStat(1000, 0, 0, 0, 0, 0), "pids.current", "990\n", "pids.max", limit+"\n", "pids.events", fmt.Sprintf("max %d\n", denied))
+	}
+	put("/pod", "1000", 3)
+	put("/free", "max", 0)
+	c := NewCgroups(NewFS(tree.root), nil)
+	start(t, c)
+	collectAs[*Cgroups](t, c, 0)
+	put("/pod", "1000", 8)
+	s := collectAs[*Cgroups](t, c, 9*time.Second)
+	r := rowOf(s, "/pod")
+	if r == nil || r.Has&HasPids == 0 || r.Has&HasDenied == 0 || r.Pids != 990 || r.PidsDenied != 5 {
+		t.Errorf("limited and at rest = %+v, want 990 tasks and 5 forks refused", r)
+	}
+	if r := rowOf(s, "/free"); r == nil || r.Has&HasPids != 0 {
+		t.Errorf("without a limit = %+v, want it not read", r)
+	}
+	for _, n := range c.(*cgroupCollector).tree.order {
+		if n.slots[slotPids].fd != 0 || n.slots[slotDenied].fd != 0 {
+			t.Errorf("%s keeps files open", n.path)
+		}
+	}
+}

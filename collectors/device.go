@@ -149,6 +149,14 @@ func kindOf(dev DevID, name string) DiskKind {
 	return WholeDisk
 }
 
+// Head names the multipath device of NVMe that d is a path of; empty if it is none.
+func (d *BlockDevice) Head() string {
+	if d.Kind != Path {
+		return ""
+	}
+	return nvmePath(d.Name.Bytes())
+}
+
 // nvmePath says which multipath device nvme0c1n1 is a path of: nvme0n1. Empty if it is none.
 func nvmePath(name string) string {
 	rest, ok := strings.CutPrefix(name, "nvme")

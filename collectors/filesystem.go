@@ -25,7 +25,8 @@ type Mount struct {
 	Options Raw  // of the mount, then of the file system, at most 256 bytes
 	Mounts  int  // how many there are, binds included
 	Remote  bool // over the network, or served by a process: asking it may never end
-	Virtual bool // in memory, or a read-only image: full means nothing
+	Virtual bool // in memory, a view of another, or a read-only image, which is full by nature
+	Memory  bool // of the virtual ones: it lies in memory, and who writes there finds it full
 	// ReadOnly: the mount is. Forced: the file system turned itself read-only under a writable
 	// mount, as it does after an error.
 	ReadOnly, Forced bool

@@ -87,7 +87,7 @@ func newMount(m mountLine, remote bool) *Mount {
 	n := &Mount{
 		Dev: m.Dev, Point: RawString(unescapeMount(m.Point)), Source: RawString(unescapeMount(m.Source)),
 		Type: RawString(unescapeMount(m.Type)), Options: RawString(string(options[:min(len(options), maxOptions)])),
-		Mounts: 1, Remote: remote, Virtual: virtualType(string(m.Type)), whole: string(m.Root) == "/",
+		Mounts: 1, Remote: remote, Virtual: virtualType(string(m.Type)), Memory: string(m.Type) == "tmpfs", whole: string(m.Root) == "/",
 		ReadOnly: hasOption(m.Options, "ro"),
 	}
 	n.Forced = !n.ReadOnly && !n.Virtual && hasOption(m.Super, "ro")

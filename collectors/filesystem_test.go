@@ -4,6 +4,9 @@ package collectors
 
 import (
 	"context"
+	"errors"
+	"os"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -46,7 +49,7 @@ not a line
 		mount(MakeDev(8, 1), "/", "/dev/sda1", "ext4", "rw,relatime rw,errors=remount-ro", nil),
 		mount(MakeDev(8, 2), "/srv/a long name", "/dev/sdb", "xfs", "rw rw", func(m *Mount) { m.Mounts = 3 }),
 		mount(MakeDev(8, 3), "/var", "/dev/sdc", "ext4", "rw ro", func(m *Mount) { m.Forced = true }),
-		mount(MakeDev(0, 40), "/run", "tmpfs", "tmpfs", "rw rw,size=4k", func(m *Mount) { m.Virtual = true }),
+		mount(MakeDev(0, 40), "/run", "tmpfs", "tmpfs", "rw rw,size=4k", func(m *Mount) { m.Virtual, m.Memory = true, true }),
 		mount(MakeDev(0, 41), "/net/x", "10.0.3.9:/x", "nfs4", "rw rw", func(m *Mount) { m.Remote = true }),
 		mount(MakeDev(8, 4), "/net/x/deep", "/dev/sdd", "ext4", "rw rw", func(m *Mount) { m.Remote = true }),
 		mount(MakeDev(0, 44), "/home/u/\x1b]0;x", "u@h:/", "fuse.sshfs", "rw rw", func(m *Mount) { m.Remote = true }),
@@ -242,3 +245,38 @@ func TestFileSystemsHost(t *testing.T) {
 }
 
 func BenchmarkCollectFileSystems(b *testing.B) { benchmarkCollect(b, NewFileSystems(NewFS(""))) }
+
+// TestTmpfsHost fills a tmpfs.
+func TestTmpfsHost(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("tmpfs", dir, "tmpfs", 0, "size=1m"); err != nil {
+		lacking(t, "mounting a tmpfs: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
+			t.Errorf("unmounting: %v", err)
+		}
+	})
+	c := NewFileSystems(NewFS(""))
+	start(t, c)
+	read := func(now time.Duration) FileSystem {
+		t.Helper()
+		s := collectAs[*FileSystems](t, c, now)
+		for _, f := range s.Rows {
+			if f.Point.Bytes() == dir {
+				return f
+			}
+		}
+		t.Fatalf("%s is not among %d file systems", dir, len(s.Rows))
+		return FileSystem{}
+	}
+	if f := read(0); !f.Known || !f.Memory || !f.Virtual || f.ReadOnly || f.Size != 1<<20 || f.Avail != 1<<20 {
+		t.Errorf("empty = %+v, %+v; want 1 MiB in memory", f, f.Mount)
+	}
+	if err := os.WriteFile(filepath.Join(dir, "file"), make([]byte, 2<<20), 0o600); !errors.Is(err, unix.ENOSPC) {
+		t.Fatalf("writing 2 MiB: %v, want no space left", err)
+	}
+	if f := read(10 * time.Second); f.Avail != 0 || f.Used() != 1<<20 {
+		t.Errorf("full = %+v, want nothing left", f)
+	}
+}

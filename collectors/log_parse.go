@@ -4,6 +4,7 @@ package collectors
 
 import (
 	"bytes"
+	"slices"
 	"strings"
 	"time"
 )
@@ -110,7 +111,9 @@ const (
 	TroubleHung      Trouble = "hung task"
 	TroubleLockup    Trouble = "lockup"
 	TroubleRCU       Trouble = "rcu stall"
-	TroubleHardware  Trouble = "hardware error"
+	TroubleHardware  Trouble = "hardware error"           // that nothing corrected
+	TroubleCorrected Trouble = "corrected hardware error" // that did no harm
+	TroubleEvent     Trouble = "hardware event"           // of which the kernel does not say how bad it is
 	TroubleBug       Trouble = "kernel bug"
 	TroubleSYN       Trouble = "syn flooding"
 	TroubleConntrack Trouble = "conntrack full"
@@ -142,10 +145,10 @@ func troubleRules() []troubleRule {
 		{"traps: ", "trap ", TroubleSegfault},
 		{"Out of memory", "Killed process", TroubleOOM},
 		{"Memory cgroup out of memory", "Killed process", TroubleOOM},
-		{"Out of memory", "Kill process", TroubleOOM},
+		{"Out of memory", "Kill process", TroubleOOM}, // before 5.1
+		{"Memory cgroup out of memory", "Kill process", TroubleOOM},
 		{"", " invoked oom-killer: ", TroubleOOM},
 		{"oom-kill:", "", TroubleOOM},
-		{"oom_reaper: ", "", TroubleOOM},
 		{"INFO: task ", " blocked for more than ", TroubleHung},
 		{"INFO: task ", " blocked in I/O wait", TroubleHung},
 		{"watchdog: ", "soft lockup", TroubleLockup},
@@ -154,12 +157,17 @@ func troubleRules() []troubleRule {
 		{"", "detected stalls on CPUs", TroubleRCU},
 		{"", "self-detected stall on CPU", TroubleRCU},
 		{"rcu: ", "kthread starved", TroubleRCU},
-		{"", "[Hardware Error]", TroubleHardware},
-		{"mce: ", "Machine Check", TroubleHardware},
+		{"", "[Hardware Error]", TroubleEvent}, // how bad it is comes in its own words
 		{"mce: ", "Uncorrected", TroubleHardware},
-		{"EDAC ", " CE ", TroubleHardware},
 		{"EDAC ", " UE ", TroubleHardware},
-		{"", "AER: ", TroubleHardware},
+		{"EDAC ", " CE ", TroubleCorrected},
+		{"", "PCIe Bus Error: severity=Unc", TroubleHardware},
+		{"", "PCIe Bus Error: severity=Corr", TroubleCorrected},
+		{"", "AER: Uncorr", TroubleHardware}, // "Uncorrected", since 6.9 "Uncorrectable"
+		{"", "AER: Multiple Uncorr", TroubleHardware},
+		{"", "AER: Corr", TroubleCorrected},
+		{"", "AER: Multiple Corr", TroubleCorrected},
+		{"", "AER: device recovery failed", TroubleHardware},
 		{"Memory failure: ", "", TroubleHardware},
 		{"NMI: ", "reason", TroubleHardware},
 		{"BUG: workqueue lockup", "", TroubleLockup},
@@ -234,9 +242,29 @@ func troubleRules() []troubleRule {
 // troubleOf classifies a message of the kernel itself; empty for what is none of the known.
 func troubleOf(rules []troubleRule, text string) Trouble {
 	for _, r := range rules {
-		if strings.HasPrefix(text, r.prefix) && strings.Contains(text, r.words) {
-			return r.is
+		if !strings.HasPrefix(text, r.prefix) || !strings.Contains(text, r.words) {
+			continue
 		}
+		if r.is == TroubleEvent {
+			return hardwareTrouble(text)
+		}
+		return r.is
 	}
 	return ""
+}
+
+// hardwareTrouble says how bad a "[Hardware Error]" is, in the words of machine checks (mce, AMD's EDAC)
+// and of the firmware (APEI, whose "recoverable" is an error that was not corrected). Most lines are details
+// and say nothing of it.
+func hardwareTrouble(text string) Trouble {
+	said := func(words ...string) bool {
+		return slices.ContainsFunc(words, func(w string) bool { return strings.Contains(text, w) })
+	}
+	switch {
+	case said("ncorrect", "UECC", "|UE|", "[UE|", "atal", "eferred", "everity: recoverable", "type: recoverable", "Machine Check Exception"):
+		return TroubleHardware
+	case said("orrected", "orrectable", "CECC", "|CE|", "[CE|"):
+		return TroubleCorrected
+	}
+	return TroubleEvent
 }

@@ -71,7 +71,7 @@ func (r *recent) holds(p collectors.Process) (x rise) {
 func exhausted(chosen Limits) Rule {
 	r := Rule{
 		ID: "fd.exhaustion", Says: "a process, or the host, has nearly as many files open as it may have, or will within minutes",
-		Resource: "open files", Needs: []string{"nofile"}, Fallback: true,
+		Resource: "open files", Needs: []string{"nofile"},
 		Blind: func(h *History) (reason, remedy string) {
 			d := lastOf(h.Since(-1), descriptorsOf)
 			if d == nil || !d.Whole {

@@ -29,21 +29,67 @@ type diskLoad struct {
 	completed, errors uint64
 }
 
-// name is the kernel's name of the disk.
+// name is the kernel's name of the disk, of a path that of the device that all its paths make.
 func (d *diskLoad) name() string {
 	if d.device == nil {
 		return d.dev.String()
 	}
-	return collectors.Clean(d.device.Name).String()
+	return collectors.Clean(collectors.RawString(cmp.Or(d.device.Head(), d.device.Name.Bytes()))).String()
 }
 
 // real says that what the disk does is its own: not memory, not a file, not what lies on others and is
-// counted there.
+// counted there. Requests to a multipath device of NVMe are those of its paths. Of what no table lists only
+// the number tells.
 func (d *diskLoad) real() bool {
-	return d.device != nil && (d.device.Kind == collectors.WholeDisk || d.device.Kind == collectors.Removable) && len(d.device.Slaves) == 0
+	if d.device == nil {
+		switch d.dev.Major() {
+		case 1, 7, 9: // RAM, loop, RAID (Documentation/admin-guide/devices.txt)
+			return false
+		}
+		return true
+	}
+	switch d.device.Kind {
+	case collectors.WholeDisk, collectors.Removable, collectors.Path:
+		return len(d.device.Slaves) == 0
+	case collectors.Partition, collectors.Mapper, collectors.MDArray, collectors.Loop, collectors.RAMDisk, collectors.ZRAM:
+	}
+	return false
 }
 
-// disks sums what moments say of each disk, by number.
+// paths are the devices that are paths of others, with those.
+type paths map[collectors.DevID]collectors.DevID
+
+// head is the device that dev is a path of, else dev.
+func (p paths) head(dev collectors.DevID) collectors.DevID {
+	if head, ok := p[dev]; ok {
+		return head
+	}
+	return dev
+}
+
+// paths are those of the multipath devices that are listed; mostly there are none.
+func (r *recent) paths() paths {
+	d := lastOf(r.h.Since(-1), func(s *collectors.Snapshot) *collectors.Disk { return s.Disk })
+	if d == nil || d.Table == nil {
+		return nil
+	}
+	var p paths
+	for _, x := range d.Table.Devices {
+		name := x.Head()
+		if name == "" {
+			continue
+		}
+		if i := slices.IndexFunc(d.Table.Devices, func(y *collectors.BlockDevice) bool { return y.Name.Bytes() == name }); i >= 0 {
+			if p == nil {
+				p = paths{}
+			}
+			p[x.Dev] = d.Table.Devices[i].Dev
+		}
+	}
+	return p
+}
+
+// disks sums what moments say of each disk, by number; of the paths of one together.
 func (r *recent) disks(moments []Moment) []*diskLoad {
 	known := map[collectors.DevID]*collectors.BlockDevice{}
 	if d := lastOf(r.h.Since(-1), func(s *collectors.Snapshot) *collectors.Disk { return s.Disk }); d != nil && d.Table != nil {
@@ -51,7 +97,7 @@ func (r *recent) disks(moments []Moment) []*diskLoad {
 			known[x.Dev] = x
 		}
 	}
-	by := map[collectors.DevID]*diskLoad{}
+	by, heads := map[collectors.DevID]*diskLoad{}, r.paths()
 	type part struct {
 		dev   collectors.DevID
 		class collectors.BlockClass
@@ -65,10 +111,11 @@ func (r *recent) disks(moments []Moment) []*diskLoad {
 		seconds += m.Block.Seconds()
 		for i := range m.Block.Rows {
 			x := &m.Block.Rows[i]
-			d := by[x.Dev]
+			dev := heads.head(x.Dev)
+			d := by[dev]
 			if d == nil {
-				d = &diskLoad{dev: x.Dev, device: known[x.Dev]}
-				by[x.Dev] = d
+				d = &diskLoad{dev: dev, device: known[dev]}
+				by[dev] = d
 			}
 			switch x.Class {
 			case collectors.ReadSync, collectors.WriteSync:
@@ -85,7 +132,7 @@ func (r *recent) disks(moments []Moment) []*diskLoad {
 		}
 	}
 	for p, h := range ever {
-		by[p.dev].ever.Plus(h)
+		by[heads.head(p.dev)].ever.Plus(h)
 	}
 	var out []*diskLoad
 	for _, dev := range slices.Sorted(maps.Keys(by)) {
@@ -105,7 +152,7 @@ type asker struct {
 // askers are who asked a disk: who had most of it, and all others that waited for it themselves.
 // Threads of the kernel write back for others and wait for nobody.
 func (r *recent) askers(dev collectors.DevID) (most asker, others []*collectors.BlockOwner, waited time.Duration) {
-	who := r.together()
+	who, heads := r.together(), r.paths()
 	type key struct {
 		p   collectors.Process
 		dev collectors.DevID
@@ -118,10 +165,10 @@ func (r *recent) askers(dev collectors.DevID) (most asker, others []*collectors.
 		}
 		for i := range m.Block.Owners {
 			o := m.Block.Owners[i]
-			if o.Dev != dev {
+			if heads.head(o.Dev) != dev {
 				continue
 			}
-			k := key{o.Process, o.Dev}
+			k := key{o.Process, dev}
 			s := sums[k]
 			if s == nil {
 				sums[k] = &o
@@ -270,7 +317,7 @@ func (r *recent) stalledIO() (Finding, bool) {
 	if worst == nil {
 		return Finding{}, false
 	}
-	d := diskLoad{dev: worst.Dev, device: r.diskOf(worst.Dev)}
+	d := r.disk(worst.Dev)
 	return Finding{
 		ID: "disk.latency", Severity: Warning, Outlier: true, Resource: d.name(), Line: "iostat", Value: worst.Total.Seconds() * 1e3, Threshold: stallLimit.Seconds() * 1e3, Unit: "ms",
 		N: n, Window: time.Second, Title: fmt.Sprintf("%s: a %s took %.1f s", d.name(), operation(worst), worst.Total.Seconds()),
@@ -307,10 +354,13 @@ func (r *recent) diskOf(dev collectors.DevID) *collectors.BlockDevice {
 	return nil
 }
 
-func (r *recent) realDisk(dev collectors.DevID) bool {
-	d := diskLoad{device: r.diskOf(dev)}
-	return d.real()
+// disk is a disk by the number of it, or of a path of it.
+func (r *recent) disk(dev collectors.DevID) *diskLoad {
+	dev = r.paths().head(dev)
+	return &diskLoad{dev: dev, device: r.diskOf(dev)}
 }
+
+func (r *recent) realDisk(dev collectors.DevID) bool { return r.disk(dev).real() }
 
 // queuedDisk: what somebody waits for stands in the queue far longer than the device then takes.
 func queuedDisk(chosen Limits) Rule {
@@ -364,13 +414,13 @@ func brokenDisk(chosen Limits) Rule {
 			return Finding{}, nil
 		}
 		for _, d := range w.disks(h.Since(w.now - span)) {
-			if d.errors == 0 || !d.real() || d.device.Removable || d.device.Kind == collectors.Removable {
+			if d.errors == 0 || !d.real() || d.device != nil && (d.device.Removable || d.device.Kind == collectors.Removable) {
 				continue
 			}
 			return Finding{
 				ID: "disk.errors", Severity: Critical, Resource: d.name(), Line: "iostat", Value: float64(d.errors), Threshold: 1, Unit: "failed requests", N: d.completed, Window: span,
 				Title:    fmt.Sprintf("%s fails: %d of %d requests in %g s", d.name(), d.errors, d.completed, window),
-				Culprits: []Culprit{{Kind: "disk", Name: collectors.Clean(d.device.Name), Target: collectors.Target{Kind: collectors.DiskTarget, Dev: uint32(d.dev), Name: d.name()}}},
+				Culprits: []Culprit{{Kind: "disk", Name: collectors.Clean(collectors.RawString(d.name())), Target: collectors.Target{Kind: collectors.DiskTarget, Dev: uint32(d.dev), Name: d.name()}}},
 				Explains: []string{"disk.latency", "disk.saturated", "proc.blocked", "kernel.errors", "fs.readonly"},
 				Pane:     "disk", Row: d.name(), Command: "dmesg -T; smartctl -a /dev/" + d.name(),
 			}, nil

@@ -27,7 +27,7 @@ func (r *recent) syncers() (list []*collectors.BlockOwner, seconds float64) {
 		process collectors.Process
 		dev     collectors.DevID
 	}
-	by := map[key]*collectors.BlockOwner{}
+	by, heads := map[key]*collectors.BlockOwner{}, r.paths()
 	for _, m := range r.moments {
 		if m.Block == nil {
 			continue
@@ -38,9 +38,9 @@ func (r *recent) syncers() (list []*collectors.BlockOwner, seconds float64) {
 			if o.Flushes == 0 && !o.Kernel {
 				continue
 			}
-			k := key{o.Process, o.Dev}
+			k := key{o.Process, heads.head(o.Dev)}
 			if by[k] == nil {
-				by[k] = &collectors.BlockOwner{Process: o.Process, Comm: o.Comm, Kernel: o.Kernel, Dev: o.Dev}
+				by[k] = &collectors.BlockOwner{Process: o.Process, Comm: o.Comm, Kernel: o.Kernel, Dev: k.dev}
 				list = append(list, by[k])
 			}
 			by[k].Flushes += o.Flushes
@@ -50,33 +50,79 @@ func (r *recent) syncers() (list []*collectors.BlockOwner, seconds float64) {
 	return list, seconds
 }
 
-// journal are the processes of which a thread stood in a file system's journal, and at how many of the
-// looks; and the name of each.
-func (r *recent) journal() (at map[collectors.Process]int, names map[collectors.Process]collectors.Raw, looks int) {
-	at, names = map[collectors.Process]int{}, map[collectors.Process]collectors.Raw{}
+// inJournal is what looks at waiting threads saw of file systems' journals in the window.
+type inJournal struct {
+	at      map[collectors.Process]int // of the looks, at how many a thread of it stood there
+	names   map[collectors.Process]collectors.Raw
+	looks   int
+	seconds float64 // that they cover
+}
+
+// enough says that the looks are worth a share of the time: there are several, and they cover the window.
+func (j *inJournal) enough() bool { return j.looks >= fewLooks && j.seconds >= covered }
+
+// fewLooks is how often a thread must be seen somewhere to be said to stay there. /proc is looked through
+// every 5 s, so there are no more in the window.
+const fewLooks = 2
+
+// journal sums up which processes had a thread stand in a file system's journal.
+func (r *recent) journal() inJournal {
+	j := inJournal{at: map[collectors.Process]int{}, names: map[collectors.Process]collectors.Raw{}}
 	for _, m := range r.moments {
 		if m.Stalls == nil {
 			continue
 		}
-		looks++
+		j.looks++
+		j.seconds += m.Stalls.Seconds()
 		seen := map[collectors.Process]bool{}
 		for i := range m.Stalls.Rows {
 			x := &m.Stalls.Rows[i]
 			if x.Stack == nil || x.Class != collectors.WaitJournal || x.Kernel || seen[x.Task] {
 				continue
 			}
-			seen[x.Task], names[x.Task] = true, x.Comm
-			at[x.Task]++
+			seen[x.Task], j.names[x.Task] = true, x.Comm
+			j.at[x.Task]++
 		}
 	}
-	return at, names, looks
+	return j
 }
+
+// most are the processes that stood there, those that did at most looks first.
+func (j *inJournal) most() []collectors.Process {
+	return slices.SortedFunc(maps.Keys(j.at), func(a, b collectors.Process) int {
+		return cmp.Or(cmp.Compare(j.at[b], j.at[a]), cmp.Compare(a.TGID, b.TGID))
+	})
+}
+
+// unreadWaits says that /proc does not tell where threads wait that were seen to; empty where it is known.
+func (r *recent) unreadWaits() string {
+	if s := lastOf(r.moments, stallsOf); s != nil && s.Source == "/proc" {
+		for i := range s.Rows {
+			if x := &s.Rows[i]; !x.Kernel && (x.Stack == nil || x.Function == "") {
+				return "/proc does not tell where all threads in D wait"
+			}
+		}
+	}
+	return ""
+}
+
+func stallsOf(s *collectors.Snapshot) *collectors.Stalls { return s.Stalls }
 
 // syncing: a process waits most of its time until its writes are safe, and the disk takes long for that.
 func syncing(chosen Limits) Rule {
 	r := Rule{
 		ID: "disk.sync_storm", Says: "a process waits much of its time until what it wrote is safe, and a flush takes long",
 		Resource: "disk", Needs: []string{"biolatency", "stalls"}, Fallback: true,
+		Blind: func(h *History) (reason, remedy string) {
+			w := recently(h)
+			if w == nil {
+				return "", ""
+			}
+			if j := w.journal(); !j.enough() {
+				return "threads in D are looked at too seldom", "" // by a long --interval, or in a large /proc
+			}
+			return w.unreadWaits(), ""
+		},
 	}
 	least := r.limit(chosen, Limit{"ms", 16, "ms", 0.1, 100000, "that a flush takes: its mean where the process flushes itself, the lower edge of the disk's p50 where the journal does"})
 	share := r.limit(chosen, Limit{"share", 30, "%", 1, 100, "of 10 s that the process stood in it"})
@@ -87,7 +133,7 @@ func syncing(chosen Limits) Rule {
 			return Finding{}, nil
 		}
 		find := func(who Culprit, dev collectors.DevID, part, took float64, n uint64, how string) Finding {
-			d := diskLoad{dev: dev, device: w.diskOf(dev)}
+			d := w.disk(dev)
 			return Finding{
 				ID: "disk.sync_storm", Severity: Warning, Resource: d.name(), Line: "iostat", Value: part, Threshold: share, Unit: "%", N: n, Window: recentFor,
 				Title:    fmt.Sprintf("%s waits for %s to make its writes safe %.0f %% of the time", who.Name, d.name(), part),
@@ -104,15 +150,13 @@ func syncing(chosen Limits) Rule {
 			return find(w.stranger(s.Process, s.Comm, 0), s.Dev, min(part, 100), eachFlush(s), s.Flushes, "it flushes the disk itself"), nil
 		}
 		// The journal's thread flushes for who waits for it: such threads are seen in D.
-		at, names, looks := w.journal()
-		if looks < int(covered) {
+		j := w.journal()
+		if !j.enough() {
 			return Finding{}, nil
 		}
-		for _, p := range slices.SortedFunc(maps.Keys(at), func(a, b collectors.Process) int {
-			return cmp.Or(cmp.Compare(at[b], at[a]), cmp.Compare(a.TGID, b.TGID))
-		}) {
-			part := percent(uint64(at[p]), uint64(looks))
-			if part < share {
+		for _, p := range j.most() {
+			part := percent(uint64(j.at[p]), uint64(j.looks))
+			if part < share || j.at[p] < fewLooks {
 				break
 			}
 			for _, s := range list {
@@ -120,7 +164,7 @@ func syncing(chosen Limits) Rule {
 				if !s.Kernel || !strings.HasPrefix(s.Comm.Bytes(), "jbd2/") || float64(n) < number*seconds || took < least {
 					continue
 				}
-				return find(w.stranger(p, names[p], 0), s.Dev, part, took, n, "the journal flushes for it"), nil
+				return find(w.stranger(p, j.names[p], 0), s.Dev, part, took, n, "the journal flushes for it"), nil
 			}
 		}
 		return Finding{}, nil
@@ -131,12 +175,13 @@ func syncing(chosen Limits) Rule {
 // flushes are how long a disk mostly took for one in the window, in milliseconds, and how many there were.
 func (r *recent) flushes(dev collectors.DevID) (took float64, n uint64) {
 	var sum collectors.Hist
+	heads := r.paths()
 	for _, m := range r.moments {
 		if m.Block == nil {
 			continue
 		}
 		for i := range m.Block.Rows {
-			if x := &m.Block.Rows[i]; x.Dev == dev && x.Class == collectors.Flush {
+			if x := &m.Block.Rows[i]; heads.head(x.Dev) == dev && x.Class == collectors.Flush {
 				h := x.Device.Hist()
 				sum.Plus(&h)
 			}
@@ -156,17 +201,34 @@ func holdsUp(function string) bool {
 	return false
 }
 
+// heldUpFor is how long threads must be seen to wait for room in a journal: two seconds, as ticks are not exact.
+const heldUpFor = 1500 * time.Millisecond
+
 // journaling: several threads wait until a file system's journal has room for them.
 func journaling(chosen Limits) Rule {
-	r := Rule{ID: "fs.journal", Says: "threads wait until a file system's journal lets them in: all that write there stand behind one", Resource: "stalls", Needs: []string{"stalls"}, Fallback: true}
-	least := r.limit(chosen, Limit{"tasks", 3, "threads", 1, 1e6, "that wait there, at each of the last three looks"})
+	r := Rule{
+		ID: "fs.journal", Says: "threads wait until a file system's journal lets them in: all that write there stand behind one", Resource: "stalls", Needs: []string{"stalls"}, Fallback: true,
+		Blind: func(h *History) (reason, remedy string) {
+			if w := recently(h); w != nil {
+				return w.unreadWaits(), ""
+			}
+			return "", ""
+		},
+	}
+	least := r.limit(chosen, Limit{"tasks", 3, "threads", 1, 1e6, "that wait there, at each look of two seconds, and at two at least"})
 	r.Check = lately(func(w *recent) (Finding, []collectors.Want) {
-		looks, tasks := 0, 0
+		looks, tasks, long := 0, 0, false
+		var newest time.Duration
 		var where *collectors.Stall
 		var victims []Culprit
-		for _, m := range slices.Backward(w.moments) {
+		for _, m := range slices.Backward(w.h.Since(w.now - time.Minute)) {
 			if m.Stalls == nil {
 				continue
+			}
+			if looks == 0 {
+				if newest = m.At; w.now-newest >= recentFor {
+					return Finding{}, nil
+				}
 			}
 			n := 0
 			for i := range m.Stalls.Rows {
@@ -190,11 +252,12 @@ func journaling(chosen Limits) Rule {
 			if looks == 0 {
 				tasks = n
 			}
-			if looks++; looks == 3 {
+			if looks++; looks >= fewLooks && newest-m.At >= heldUpFor {
+				long = true
 				break
 			}
 		}
-		if looks < 3 {
+		if !long {
 			return Finding{}, nil
 		}
 		on := ""
@@ -207,12 +270,10 @@ func journaling(chosen Limits) Rule {
 			Pane: "stalls", Row: strings.TrimRight(where.Class+" "+where.Function+" "+where.Device.Name.Bytes(), " "), Command: "ps -eo state,pid,wchan:30,comm | grep ^D",
 		}
 		// Who waits for the commit itself is who asked for it.
-		at, names, _ := w.journal()
-		for _, p := range slices.SortedFunc(maps.Keys(at), func(a, b collectors.Process) int {
-			return cmp.Or(cmp.Compare(at[b], at[a]), cmp.Compare(a.TGID, b.TGID))
-		}) {
+		j := w.journal()
+		for _, p := range j.most() {
 			if s, _ := w.syncers(); slices.ContainsFunc(s, func(x *collectors.BlockOwner) bool { return x.Process == p && x.Flushes > 0 }) {
-				f.Culprits = append(f.Culprits, w.stranger(p, names[p], 0))
+				f.Culprits = append(f.Culprits, w.stranger(p, j.names[p], 0))
 				break
 			}
 		}
@@ -262,7 +323,7 @@ func background(chosen Limits) Rule {
 				continue
 			}
 			o := who[what]
-			d := diskLoad{dev: o.Dev, device: w.diskOf(o.Dev)}
+			d := w.disk(o.Dev)
 			return Finding{
 				ID: "disk.background", Severity: Info, Resource: d.name(), Line: "iostat", Value: each / (1 << 20), Threshold: rate, Unit: "MiB a second", Window: recentFor,
 				Title:    fmt.Sprintf("%s: %s, %s/s", d.name(), what, bytesText(uint64(each))),

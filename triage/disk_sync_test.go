@@ -3,6 +3,7 @@
 package triage
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -27,6 +28,27 @@ func TestSyncing(t *testing.T) {
 	journal := func(device time.Duration) fill {
 		return disk(vda(), []collectors.BlockOwner{flusher("jbd2/vda-8", true, 20, ms(500))}, ioOf{class: collectors.Flush, n: 20, device: device, mostly: device})
 	}
+	// seldom is a history of one tick in so many seconds, as of a long --interval.
+	seldom := func(every, n int, fills ...fill) *History {
+		h := &History{}
+		for i := 1; i <= n; i++ {
+			at := time.Duration(i*every) * time.Second
+			s := &collectors.Snapshot{Seq: uint64(i), At: at}
+			for _, f := range fills {
+				f(i, s, collectors.Span{From: at - time.Duration(every)*time.Second, To: at})
+			}
+			h.Append(Moment{Snapshot: s})
+		}
+		return h
+	}
+	many := disk(vda(), []collectors.BlockOwner{flusher("jbd2/vda-8", true, 100, ms(500))}, ioOf{class: collectors.Flush, n: 100, device: ms(40), mostly: ms(40)})
+	checkCases(t, "disk.sync_storm", map[string]ruleCase{
+		"every 2 s":       {h: seldom(2, 6, many, inJournal(2)), want: "warning 60 % by db[30]"},
+		"every 5 s":       {h: seldom(5, 4, many, inJournal(1)), want: "warning 100 % by db[30]"},
+		"in one look":     {h: seldom(5, 4, many, inJournal(4))},
+		"a look in 10 s":  {h: seldom(10, 4, many, inJournal(1))},
+		"not seen at all": {h: seldom(5, 4, many)},
+	})
 	checkCases(t, "disk.sync_storm", map[string]ruleCase{
 		"it flushes itself":          {h: ticking(10, own(20, ms(400))), want: "warning 40 % by db[30]", in: "db[30] waits for vda"},
 		"a database at 1k fsync/s":   {h: ticking(10, own(1000, ms(900)))},
@@ -52,7 +74,20 @@ func TestJournaling(t *testing.T) {
 			}
 		})
 	}
+	scans := func(every, looks int) *History { // as of /proc
+		return ticking(20, func(i int, s *collectors.Snapshot, span collectors.Span) {
+			if i%every == 0 && i > 20-every*looks {
+				m, _ := waiters(3, "wait_transaction_locked", 1).Last()
+				s.Stalls = m.Stalls
+			} else if i%every == 0 {
+				s.Stalls = &collectors.Stalls{Span: span}
+			}
+		})
+	}
 	checkCases(t, "fs.journal", map[string]ruleCase{
+		"every 5 s":              {h: scans(5, 2), want: "warning 3 threads hits db[30], db[30], db[30]"},
+		"every 10 s":             {h: scans(10, 2), want: "warning 3 threads hits db[30], db[30], db[30]"},
+		"every 5 s, in one look": {h: scans(5, 1)},
 		"they stand behind one":  {h: waiters(3, "wait_transaction_locked", 1), want: "warning 3 threads hits db[30], db[30], db[30]", in: "3 threads wait for the journal of vda"},
 		"for two looks":          {h: waiters(3, "wait_transaction_locked", 9)},
 		"two":                    {h: waiters(2, "wait_transaction_locked", 1)},
@@ -100,5 +135,37 @@ func TestHeldOpen(t *testing.T) {
 	}
 	if f.Culprits[0].Share != 0.75 {
 		t.Errorf("a share of %v, want three quarters of what is held", f.Culprits[0].Share)
+	}
+}
+
+// TestJournalBlind: what /proc does not tell is not ruled out, nor what is looked at once in ten seconds.
+func TestJournalBlind(t *testing.T) {
+	looks := func(every int, source string, rows ...collectors.Stall) *History {
+		return ticking(20, func(i int, s *collectors.Snapshot, span collectors.Span) {
+			if i%every == 0 {
+				s.Stalls = &collectors.Stalls{Span: collectors.Span{From: span.To - time.Duration(every)*time.Second, To: span.To}, Rows: rows, Source: source}
+			}
+		})
+	}
+	unread := collectors.Stall{Task: collectors.Process{TGID: 30}, Comm: collectors.RawString("db")}
+	read := unread
+	read.Stack = &collectors.Stack{Class: collectors.WaitDisk, Function: "folio_wait_bit"}
+	for name, tt := range map[string]struct {
+		h             *History
+		journal, sync bool
+	}{
+		"every second":         {looks(1, "iter/task", read), false, false},
+		"every 5 s":            {looks(5, "/proc", read), false, false},
+		"every 10 s":           {looks(10, "/proc", read), false, true},
+		"may not be read":      {looks(5, "/proc", read, unread), true, true},
+		"gone while it looked": {looks(1, "iter/task", unread), false, false},
+	} {
+		for id, want := range map[string]bool{"fs.journal": tt.journal, "disk.sync_storm": tt.sync} {
+			rules := All(nil)
+			i := slices.IndexFunc(rules, func(r Rule) bool { return r.ID == id })
+			if reason, _ := rules[i].Blind(tt.h); (reason != "") != want {
+				t.Errorf("%s: %s is blind because %q, want %v", name, id, reason, want)
+			}
+		}
 	}
 }

@@ -3,6 +3,7 @@
 package triage
 
 import (
+	"slices"
 	"testing"
 	"time"
 
@@ -127,4 +128,58 @@ func TestBrokenDisk(t *testing.T) {
 		"a drive without media": {h: ticking(3, disk(removable, nil, failing))},
 		"a stick":               {h: ticking(3, disk(usb, nil, failing))},
 	})
+}
+
+// TestMultipathDisk: the requests of a multipath device of NVMe are those of its paths, which it lends its
+// name; and a device that no table lists is one as well.
+func TestMultipathDisk(t *testing.T) {
+	both := []collectors.BlockOwner{owner(20, "fio", 900, 9e6, ms(900)), owner(30, "db", 10, 1e5, ms(200))}
+	people := tasks(proc{pid: 20, parent: 1, comm: "fio", run: 1}, proc{pid: 30, parent: 1, comm: "db", run: 1})
+	path := collectors.BlockDevice{Name: collectors.RawString("nvme0c0n1"), Kind: collectors.Path}
+	// with puts the device that both paths make into the table, and a second path that does the same.
+	with := func(f fill) fill {
+		head := &collectors.BlockDevice{Dev: collectors.MakeDev(259, 0), Name: collectors.RawString("nvme0n1"), Kind: collectors.WholeDisk}
+		second := &collectors.BlockDevice{Dev: collectors.MakeDev(259, 2), Name: collectors.RawString("nvme0c1n1"), Kind: collectors.Path}
+		return func(i int, s *collectors.Snapshot, span collectors.Span) {
+			f(i, s, span)
+			s.Disk.Table = &collectors.DiskTable{Devices: append([]*collectors.BlockDevice{head, second}, s.Disk.Table.Devices...)}
+			for _, x := range s.Block.Rows {
+				x.Dev = second.Dev
+				s.Block.Rows = append(s.Block.Rows, x)
+			}
+		}
+	}
+	unlisted := func(f fill, major uint32) fill {
+		dev := collectors.MakeDev(major, 0)
+		return func(i int, s *collectors.Snapshot, span collectors.Span) {
+			f(i, s, span)
+			s.Disk.Table = &collectors.DiskTable{}
+			s.Block.Owners = slices.Clone(s.Block.Owners)
+			for k := range s.Block.Owners {
+				s.Block.Owners[k].Dev = dev
+			}
+			for k := range s.Block.Rows {
+				s.Block.Rows[k].Dev = dev
+			}
+		}
+	}
+	slow := ioOf{class: collectors.ReadSync, n: 50, device: ms(70), mostly: ms(1)}
+	queued := ioOf{class: collectors.WriteSync, n: 50, device: ms(1), queue: ms(20), mostly: ms(1)}
+	failing := ioOf{class: collectors.ReadSync, n: 5, errors: 1}
+	checkCases(t, "disk.latency", map[string]ruleCase{
+		"its paths":        {h: ticking(10, psiDisk(20), people, with(disk(path, both, slow))), want: "warning 65.54 ms by fio[20] hits db[30]", in: "nvme0n1 sync"},
+		"a path alone":     {h: ticking(10, psiDisk(20), people, disk(path, both, slow)), want: "warning 65.54 ms by fio[20] hits db[30]", in: "nvme0n1 sync"},
+		"it is not listed": {h: ticking(10, psiDisk(20), people, unlisted(disk(path, both, slow), 259)), want: "warning 65.54 ms by fio[20] hits db[30]", in: "259:0 sync"},
+		"a loop device":    {h: ticking(10, psiDisk(20), people, unlisted(disk(path, both, slow), 7))},
+	})
+	checkCases(t, "disk.saturated", map[string]ruleCase{
+		"its paths": {h: ticking(10, psiDisk(20), people, with(disk(path, both, queued))), want: "warning 16.38 ms by fio[20] hits db[30]", in: "nvme0n1:"},
+	})
+	checkCases(t, "disk.errors", map[string]ruleCase{
+		"its paths":        {h: ticking(3, with(disk(path, nil, failing))), want: "critical 6 failed requests by nvme0n1", in: "6 of 30 requests"},
+		"it is not listed": {h: ticking(3, unlisted(disk(path, nil, failing), 259)), want: "critical 3 failed requests by 259:0"},
+	})
+	if f := judged(t, "disk.latency", ticking(10, psiDisk(20), people, with(disk(path, both, slow)))); f.N != 1000 || f.Row != "nvme0n1" {
+		t.Errorf("%d requests, leads to %q; want those of both paths, once each, and the device", f.N, f.Row)
+	}
 }

@@ -13,7 +13,7 @@ import (
 
 // fileRules are the rules about file systems.
 func fileRules(chosen Limits) []Rule {
-	return append([]Rule{fullFS(chosen), forcedFS(chosen), exhausted(chosen)}, pathRules(chosen)...)
+	return append([]Rule{fullFS(chosen), hungFS(chosen), forcedFS(chosen), exhausted(chosen)}, pathRules(chosen)...)
 }
 
 func fileSystemsOf(s *collectors.Snapshot) *collectors.FileSystems { return s.FileSystems }
@@ -38,11 +38,11 @@ const (
 func fullFS(chosen Limits) Rule {
 	r := Rule{
 		ID: "fs.full", Says: "a file system has next to no space or inodes left, or fills up within the hour",
-		Resource: "file systems", Needs: []string{"df"}, Fallback: true,
+		Resource: "file systems", Needs: []string{"df"}, // of one that does not answer nothing is known
 	}
 	left := r.limit(chosen, Limit{"left", 5, "%", 0, 100, "of its size that is free"})
 	gib := r.limit(chosen, Limit{"gib", 10, "GiB", 0, 1e6, "that are free"})
-	small := r.limit(chosen, Limit{"small", 1, "%", 0, 100, "of its size that is free, where it is smaller than 1 GiB"})
+	small := r.limit(chosen, Limit{"small", 1, "%", 0, 100, "of its size that is free, where it is smaller than 1 GiB or in memory"})
 	eta := r.limit(chosen, Limit{"minutes", 60, "min", 0, 1e5, "until it is full, at the pace of at least ten readings that each had less free"})
 	r.Check = func(h *History) (Finding, []collectors.Want) {
 		w := recently(h)
@@ -56,11 +56,11 @@ func fullFS(chosen Limits) Rule {
 		var list []lack
 		for i := range s.Rows {
 			x := &s.Rows[i]
-			if !x.Known || x.Mount == nil || x.Virtual || x.ReadOnly || x.Forced || x.Size == 0 {
+			if !fillsUp(x) || x.Forced {
 				continue
 			}
 			least := left
-			if x.Size < smallFS {
+			if x.Size < smallFS || x.Memory {
 				least = small
 			}
 			l := lack{FileSystem: x, left: percent(x.Avail, x.Size), least: least}
@@ -112,7 +112,7 @@ func fullFS(chosen Limits) Rule {
 		point, most := "", -1.0
 		for i := range s.Rows {
 			x := &s.Rows[i]
-			if x.Known && x.Mount != nil && !x.Virtual && !x.ReadOnly && x.Size > 0 {
+			if fillsUp(x) {
 				if used := 100 - percent(x.Avail, x.Size); used > most {
 					point, most = collectors.Clean(x.Point).String(), used
 				}
@@ -124,6 +124,11 @@ func fullFS(chosen Limits) Rule {
 		return []string{fmt.Sprintf("fullest %s %.0f %%", point, most)}
 	}
 	return r
+}
+
+// fillsUp says that a file system is written to, and how full it is is known. Images are full by nature.
+func fillsUp(x *collectors.FileSystem) bool {
+	return x.Known && x.Mount != nil && (!x.Virtual || x.Memory) && !x.ReadOnly && x.Size > 0
 }
 
 // fullIn is when a file system is full at the pace of the last ten readings and more, in each of which
@@ -157,6 +162,51 @@ func (r *recent) fullIn(now *collectors.FileSystem) time.Duration {
 	}
 	pace := float64(oldest.Avail-now.Avail) / (to - from).Seconds()
 	return time.Duration(float64(now.Avail) / pace * float64(time.Second))
+}
+
+// hungFS: a file system does not answer, and who asks it stands still.
+func hungFS(chosen Limits) Rule {
+	r := Rule{
+		ID: "fs.hung", Says: "a file system does not answer: its server, or the process that serves it, is dead or slow", Resource: "file systems", Needs: []string{"df"}, Fallback: true, Hold: -1,
+	}
+	least := r.limit(chosen, Limit{"seconds", 5, "s", 1, 3600, "that it has not answered when it was looked at last, every 10 s"})
+	critical := r.limit(chosen, Limit{"critical", 120, "s", 1, 86400, "the same, from which it is critical: what the kernel calls a hung task"})
+	r.Check = func(h *History) (Finding, []collectors.Want) {
+		w := recently(h)
+		if w == nil {
+			return Finding{}, nil
+		}
+		s := lastOf(h.Since(w.now-time.Minute), fileSystemsOf)
+		if s == nil {
+			return Finding{}, nil
+		}
+		var silent []*collectors.FileSystem
+		for i := range s.Rows {
+			if x := &s.Rows[i]; x.Mount != nil && x.Silent.Seconds() >= least {
+				silent = append(silent, x)
+			}
+		}
+		if len(silent) == 0 {
+			return Finding{}, nil
+		}
+		slices.SortStableFunc(silent, func(a, b *collectors.FileSystem) int { return cmp.Compare(b.Silent, a.Silent) })
+		x := silent[0]
+		point, source := collectors.Clean(x.Point).String(), collectors.Clean(x.Source)
+		f := Finding{
+			ID: "fs.hung", Severity: Warning, Resource: point, Line: "iostat", Value: x.Silent.Seconds(), Threshold: least, Unit: "s", N: uint64(len(silent)), Pane: "disk", Row: "fs " + point,
+			Title:    fmt.Sprintf("%s does not answer for %.0f s: %s on %s", point, x.Silent.Seconds(), collectors.Clean(x.Type), source),
+			Culprits: []Culprit{{Kind: "disk", Name: source}}, Command: "grep ' " + point + " ' /proc/mounts; umount -l " + point,
+			Explains: append(w.inLog(collectors.TroubleNFS, collectors.TroubleHung), "proc.blocked", "fs.slow"),
+		}
+		if x.Silent.Seconds() >= critical {
+			f.Severity = Critical
+		}
+		for _, more := range silent[1:min(len(silent), few)] {
+			f.Evidence = append(f.Evidence, fmt.Sprintf("%s on %s neither, for %.0f s", collectors.Clean(more.Point), collectors.Clean(more.Source), more.Silent.Seconds()))
+		}
+		return f, nil
+	}
+	return r
 }
 
 // forcedFS: a file system has turned itself read-only.

@@ -188,6 +188,16 @@ func TestMoreIncidents(t *testing.T) {
 			ticking(40, base, ticksOf(0, idleCPU(), idleCPU()), people, inD(collectors.WaitNetworkFS, "rpc_wait_bit_killable", "10.0.3.9:/srv", 20, "df", "ls", "app"), said(30, collectors.TroubleNFS, "nfs: server 10.0.3.9 not responding, still trying")),
 			"proc.blocked", "10.0.3.9:/srv",
 		},
+		"an NFS server is dead, and df asks it": {
+			ticking(40, base, ticksOf(0, idleCPU(), idleCPU()), people, inD(collectors.WaitNetworkFS, "rpc_wait_bit_killable", "10.0.3.9:/srv", 20, "bpf60", "ls", "app"), said(30, collectors.TroubleNFS, "nfs: server 10.0.3.9 not responding, still trying"),
+				func(i int, s *collectors.Snapshot, span collectors.Span) {
+					if i%10 == 0 {
+						m := &collectors.Mount{Point: collectors.RawString("/srv"), Type: collectors.RawString("nfs4"), Source: collectors.RawString("10.0.3.9:/srv"), Remote: true}
+						s.FileSystems = &collectors.FileSystems{Span: span, Rows: []collectors.FileSystem{{Mount: m, Silent: span.To}}}
+					}
+				}),
+			"fs.hung", "10.0.3.9:/srv",
+		},
 		"one request of one disk among equals": {ticking(20, base, half, people, disks), "disk.latency", "sdc"},
 		"the hypervisor takes a third":         {ticking(20, hostWith(collectors.PSI{CPU: some(70)}), ticksOf(6, stolen, stolen), waits(map[time.Duration]int{20 * time.Microsecond: 500, 20 * time.Millisecond: 200}), people), "cpu.steal", ""},
 		"memory swaps to zram":                 {ticking(20, hostWith(collectors.PSI{Memory: some(8)}), zram, people), "mem.swapping", "java[5]"},

@@ -15,8 +15,9 @@ func kernelRules(chosen Limits) []Rule {
 	return []Rule{complained(chosen), clockRule(), rebooted(chosen)}
 }
 
-// trouble says whether a kind of message is a trouble, and how bad it is. Kills have a finding of their
-// own; links that go down, faults of programs, clocks and sleep are everyday.
+// trouble says whether a kind of message is a trouble, and how bad it is. What the hardware corrected is
+// worth a look at most. Kills have a finding of their own; links that go down, faults of programs, clocks and
+// sleep are everyday.
 func trouble(t collectors.Trouble) (Severity, bool) {
 	switch t {
 	case collectors.TroubleHardware, collectors.TroubleLockup, collectors.TroubleBug, collectors.TroubleReadOnly, collectors.TroubleRCU, collectors.TroubleRAID:
@@ -24,6 +25,8 @@ func trouble(t collectors.Trouble) (Severity, bool) {
 	case collectors.TroubleIO, collectors.TroubleFS, collectors.TroubleHung, collectors.TroubleSYN, collectors.TroubleConntrack, collectors.TroubleNeighbour,
 		collectors.TroubleNIC, collectors.TroubleDisk, collectors.TroubleThermal, collectors.TroubleNFS, collectors.TroubleAlloc:
 		return Warning, true
+	case collectors.TroubleCorrected, collectors.TroubleEvent:
+		return Info, true
 	case collectors.TroubleOOM, collectors.TroubleSegfault, collectors.TroubleLink, collectors.TroubleClock, collectors.TroubleSuspend:
 	}
 	return Info, false
@@ -32,11 +35,19 @@ func trouble(t collectors.Trouble) (Severity, bool) {
 // inLog is the ID of the finding about the kernel's log, if what that has to tell is one of the troubles:
 // for a finding that knows its cause.
 func (r *recent) inLog(of ...collectors.Trouble) []string {
-	rec, _, ok := r.newestTrouble(func(t collectors.Trouble) bool { _, is := trouble(t); return is })
+	rec, _, ok := r.newestTrouble(asBad(Warning))
 	if !ok || !slices.Contains(of, rec.Trouble) {
 		return nil
 	}
 	return []string{"kernel.errors"}
+}
+
+// asBad picks the troubles that are that bad, or worse.
+func asBad(least Severity) func(collectors.Trouble) bool {
+	return func(t collectors.Trouble) bool {
+		s, is := trouble(t)
+		return is && s >= least
+	}
 }
 
 // complained: the kernel's log has a message of a known trouble.
@@ -45,9 +56,13 @@ func complained(chosen Limits) Rule {
 	fresh := r.limit(chosen, Limit{"minutes", 10, "min", 1, 1440, "since the message; older ones are info"})
 	old := r.limit(chosen, Limit{"old", 24, "h", 0, 720, "since the message, after which it is not told any more"})
 	r.Check = lately(func(w *recent) (Finding, []collectors.Want) {
-		rec, age, ok := w.newestTrouble(func(t collectors.Trouble) bool { s, _ := trouble(t); return s == Critical })
-		if !ok || age.Minutes() > fresh { // nothing as bad as that lately
-			rec, age, ok = w.newestTrouble(func(t collectors.Trouble) bool { _, is := trouble(t); return is })
+		var rec *collectors.LogRecord
+		var age time.Duration
+		ok := false
+		for _, least := range []Severity{Critical, Warning, Info} { // the newest of the worst of late, else the newest
+			if rec, age, ok = w.newestTrouble(asBad(least)); ok && age.Minutes() <= fresh {
+				break
+			}
 		}
 		if !ok || age > time.Duration(old*float64(time.Hour)) {
 			return Finding{}, nil

@@ -21,6 +21,7 @@ func memoryOf(s *collectors.Snapshot) *collectors.Memory { return s.Memory }
 
 // reclaimed is what was done to find memory in the window.
 type reclaimed struct {
+	traced        bool          // by BPF; else direct is the kernel's count and memcg is not known
 	direct, memcg uint64        // stalls of tasks
 	waited        time.Duration // in them
 	pages         uint64
@@ -32,7 +33,6 @@ type reclaimed struct {
 func (r *recent) reclaim() reclaimed {
 	var x reclaimed
 	at := map[collectors.Process]int{}
-	traced := false
 	for _, m := range r.moments {
 		if m.Memory != nil {
 			n, _ := m.Memory.VM.Get(collectors.VMScanKswapd)
@@ -43,7 +43,7 @@ func (r *recent) reclaim() reclaimed {
 		if m.Reclaim == nil {
 			continue
 		}
-		traced = traced || m.Reclaim.Reclaims
+		x.traced = x.traced || m.Reclaim.Reclaims
 		if c := m.Reclaim.Now; c != nil {
 			x.direct += c.Direct.Count()
 			x.memcg += c.Memcg.Count()
@@ -64,7 +64,7 @@ func (r *recent) reclaim() reclaimed {
 		}
 	}
 	for _, m := range r.moments {
-		if m.Memory != nil && !traced { // the kernel's own count is of the host's shortage alone
+		if m.Memory != nil && !x.traced { // the kernel's own count is of the host's shortage alone
 			n, _ := m.Memory.VM.Get(collectors.VMAllocStall)
 			x.direct += n
 		}
@@ -105,14 +105,14 @@ const growthLeast = 1 << 20
 // pod is one cgroup's stall for memory over the window, in percent of its time.
 type pod struct {
 	*collectors.CgroupInfo
-	seconds    float64
+	seconds    float64 // that its pressure was read for; 0 on v1, which has none
 	some, full float64
 	hit        uint64 // times it was at a limit
 	memory     uint64
 }
 
-// pods are the cgroups whose pressure was read, those that all stall most first, the innermost of
-// equals first.
+// pods are the cgroups whose pressure or limit events were read, those that all stall most first, the
+// innermost of equals first.
 func (r *recent) pods() []*pod {
 	by := map[string]*pod{}
 	var out []*pod
@@ -122,7 +122,8 @@ func (r *recent) pods() []*pod {
 		}
 		for i := range m.Cgroups.Rows {
 			c := &m.Cgroups.Rows[i]
-			if c.CgroupInfo == nil || c.PSI == nil || c.Has&collectors.HasPSI == 0 || c.Depth == 0 {
+			stalls := c.PSI != nil && c.Has&collectors.HasPSI != 0
+			if c.CgroupInfo == nil || c.Depth == 0 || !stalls && c.Has&collectors.HasEvents == 0 {
 				continue
 			}
 			p := by[c.Path.Bytes()]
@@ -132,9 +133,11 @@ func (r *recent) pods() []*pod {
 				out = append(out, p)
 			}
 			p.CgroupInfo = c.CgroupInfo
-			p.seconds += c.Seconds()
-			p.some += c.PSI.Memory.Some.Seconds()
-			p.full += c.PSI.Memory.Full.Seconds()
+			if stalls {
+				p.seconds += c.Seconds()
+				p.some += c.PSI.Memory.Some.Seconds()
+				p.full += c.PSI.Memory.Full.Seconds()
+			}
 			p.hit += c.Events.High + c.Events.Max
 			if c.Has&collectors.HasMemory != 0 {
 				p.memory = c.Memory
@@ -148,6 +151,39 @@ func (r *recent) pods() []*pod {
 		return cmp.Or(cmp.Compare(b.full, a.full), cmp.Compare(b.Depth, a.Depth), cmp.Compare(a.Path.Bytes(), b.Path.Bytes()))
 	})
 	return out
+}
+
+// atLimit is the cgroup whose limit tasks wait at, where that is what they wait for rather than the host's
+// memory. The pressure of cgroups need not be known: v1 has none, and counts how often each was at its limit.
+func (r *recent) atLimit(pods []*pod, x *reclaimed) (who Culprit, of *pod, ok bool) {
+	hits := uint64(0)
+	for _, p := range pods { // of equals the innermost: v2 counts its events for those above it too
+		if hits += p.hit; p.hit > 0 && (of == nil || p.hit > of.hit || p.hit == of.hit && p.Depth > of.Depth) {
+			of = p
+		}
+	}
+	own := hits
+	if x.traced && x.memcg+x.direct > 0 {
+		own = x.memcg
+	}
+	switch {
+	case own <= x.direct:
+		return Culprit{}, nil, false
+	case of != nil:
+		return cgroupCulprit(of.CgroupInfo, 0), of, true
+	}
+	waited := map[uint64]time.Duration{}
+	most := uint64(0)
+	for i := range x.waiters {
+		id := x.waiters[i].Memcg
+		if waited[id] += x.waiters[i].For[collectors.MemcgStall]; id != 0 && (waited[id] > waited[most] || waited[id] == waited[most] && id < most) {
+			most = id
+		}
+	}
+	if waited[most] == 0 || most == 0 {
+		return Culprit{}, nil, false
+	}
+	return r.cgroupNamed(most), nil, true
 }
 
 // pressed: tasks stand still for want of memory, of the host or of a cgroup at its limit.
@@ -178,7 +214,8 @@ func pressed(chosen Limits) Rule {
 			}
 			return true
 		}
-		for _, p := range w.pods() {
+		pods := w.pods()
+		for _, p := range pods {
 			if p.seconds < covered || p.hit == 0 || !judge(p.some, p.full, true) {
 				continue
 			}
@@ -195,8 +232,26 @@ func pressed(chosen Limits) Rule {
 			return Finding{}, nil
 		}
 		x := w.reclaim()
-		if !judge(p.some, p.full, x.direct+x.memcg > 0) {
+		who, at, limited := w.atLimit(pods, &x)
+		if !judge(p.some, p.full, x.direct+x.memcg > 0 || limited) {
 			return Finding{}, nil
+		}
+		if limited {
+			f.Resource, f.Line, f.Pane, f.Row = who.Name.String(), "cgroup", "cgroups", who.Target.Name
+			f.Title = fmt.Sprintf("%s at its memory limit: tasks wait for memory %.0f %% of the time", who.Name, p.some)
+			f.Culprits, f.Victims = []Culprit{who}, x.victims(w)
+			f.Command = "cat /proc/pressure/memory"
+			if at != nil {
+				f.Evidence = []string{fmt.Sprintf("at the limit %d times", at.hit), "in use " + bytesText(at.memory)}
+				f.Command = "cat /sys/fs/cgroup" + collectors.Clean(at.Path).String() + "/memory.pressure"
+				if !at.V2 {
+					f.Command = "cat /sys/fs/cgroup/memory" + collectors.Clean(at.Path).String() + "/memory.failcnt"
+				}
+			}
+			if x.memcg > 0 {
+				f.Evidence = append(f.Evidence, fmt.Sprintf("%.0f times a second a task had to reclaim memory of it", float64(x.memcg)/p.seconds))
+			}
+			return f, nil
 		}
 		f.Resource, f.Pane, f.Command = "memory", "memory", "cat /proc/pressure/memory; vmstat 1"
 		f.Title = fmt.Sprintf("tasks wait for memory %.0f %% of the time, all of them %.0f %%", p.some, p.full)

@@ -33,7 +33,11 @@ func killed(chosen Limits) Rule {
 			return s.Reclaim.Kills
 		})
 		if x == nil || len(x.List) == 0 {
-			return w.killedBefore(within, fresh), nil
+			f := w.killedBefore(within, fresh)
+			if f.ID == "" {
+				f = w.killsCounted(fresh)
+			}
+			return f, nil
 		}
 		k := x.List[len(x.List)-1]
 		age := w.now - k.At
@@ -99,29 +103,20 @@ func ago(d time.Duration) string {
 	return fmt.Sprintf("%.0f h ago", d.Hours())
 }
 
-// killedBefore looks for kills in the kernel's log, which also has those from before the run and those
-// that no probe saw.
-func (r *recent) killedBefore(within func(time.Duration) bool, fresh float64) Finding {
-	rec, age, ok := r.newestTrouble(func(t collectors.Trouble) bool { return t == collectors.TroubleOOM })
-	if !ok || !within(age) {
-		return Finding{}
-	}
-	severity := Info
-	if text := rec.Text.Bytes(); age.Seconds() <= fresh {
-		severity = Critical
-		if strings.Contains(text, "CONSTRAINT_MEMCG") || strings.Contains(text, "emory cgroup") {
-			severity = Warning
-		}
-	}
-	return Finding{
-		ID: "mem.oom_kill", Severity: severity, Resource: "memory", Line: "dmesg", Value: age.Seconds(), Threshold: fresh, Unit: "s ago",
-		Title: "the kernel killed for want of memory " + ago(age), Evidence: []string{collectors.Clean(rec.Text).String()},
-		Pane: "log", Row: fmt.Sprint(rec.Seq), Command: "dmesg -T | grep -i 'killed process'",
-	}
-}
-
 // newestTrouble is the newest record of the kernel's log about one of the troubles, and its age.
 func (r *recent) newestTrouble(of func(collectors.Trouble) bool) (rec *collectors.LogRecord, age time.Duration, ok bool) {
+	records, ageOf := r.kernelLog()
+	for _, x := range slices.Backward(records) {
+		if of(x.Trouble) && x.Since >= 0 {
+			return x, ageOf(x), true
+		}
+	}
+	return nil, 0, false
+}
+
+// kernelLog is the end of the kernel's log, oldest first, and how old a record that has a time is. Nothing
+// where log or clock were not read.
+func (r *recent) kernelLog() (records []*collectors.LogRecord, age func(*collectors.LogRecord) time.Duration) {
 	log := lastOf(r.h.Since(-1), func(s *collectors.Snapshot) *collectors.Log { return s.Log })
 	var host Moment
 	for _, m := range slices.Backward(r.h.Since(-1)) {
@@ -131,15 +126,10 @@ func (r *recent) newestTrouble(of func(collectors.Trouble) bool) (rec *collector
 		}
 	}
 	if log == nil || log.Tail == nil || host.Snapshot == nil {
-		return nil, 0, false
+		return nil, nil
 	}
 	now := host.Host.Uptime + r.now - host.At
-	for _, x := range slices.Backward(log.Tail.Records) {
-		if of(x.Trouble) && x.Since >= 0 {
-			return x, max(now-x.Since, 0), true
-		}
-	}
-	return nil, 0, false
+	return log.Tail.Records, func(x *collectors.LogRecord) time.Duration { return max(now-x.Since, 0) }
 }
 
 // cgroupNamed is a cgroup as culprit, by its ID, by name if a process or a row tells it.

@@ -3,6 +3,7 @@
 package triage
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -58,6 +59,42 @@ func TestPressed(t *testing.T) {
 			}}}
 		}
 	}
+	// A cgroup of v1 has no pressure, only memory.failcnt.
+	failing := func(failures uint64) fill {
+		pod := &collectors.CgroupInfo{ID: 7, Path: collectors.RawString("/pods/api"), Depth: 2, Own: collectors.CgroupLimits{Max: 2 << 30}}
+		other := &collectors.CgroupInfo{ID: 8, Path: collectors.RawString("/pods/web"), Depth: 2}
+		return func(i int, s *collectors.Snapshot, span collectors.Span) {
+			row := collectors.CgroupRow{CgroupInfo: pod, Span: span, Has: collectors.HasEvents | collectors.HasMemory, Memory: 2 << 30, Events: collectors.CgroupEvents{Max: failures}}
+			calm := row
+			calm.CgroupInfo, calm.Events = other, collectors.CgroupEvents{}
+			s.Cgroups = &collectors.Cgroups{Span: span, Rows: []collectors.CgroupRow{row, calm}}
+		}
+	}
+	// reclaims are so many stalls a second for the host and for the cgroup of number 7.
+	reclaims := func(host, memcg int) fill {
+		return func(i int, s *collectors.Snapshot, span collectors.Span) {
+			w := collectors.MemoryWaiter{Process: collectors.Process{TGID: 6, Start: 6}, Comm: collectors.RawString("cache"), Memcg: 7}
+			now := &collectors.ReclaimCounts{}
+			for range host {
+				now.Direct.Add(uint64(ms(10)))
+				w.For[collectors.DirectStall] += ms(10)
+			}
+			for range memcg {
+				now.Memcg.Add(uint64(ms(10)))
+				w.For[collectors.MemcgStall] += ms(10)
+			}
+			s.Reclaim = &collectors.Reclaim{Span: span, Reclaims: true, Now: now, Rows: []collectors.MemoryWaiter{w}}
+		}
+	}
+	hostStalls := func(n uint64) fill { return memory(nil, map[collectors.VMEvent]uint64{collectors.VMAllocStall: n}) }
+	checkCases(t, "mem.pressure", map[string]ruleCase{
+		"v1: a pod at its limit":       {h: ticking(10, psiMem(40, 6), hostStalls(0), reclaims(0, 30), failing(50), app), want: "warning 6 % by /pods/api hits cache[6]", in: "/pods/api at its memory limit"},
+		"v1: without BPF":              {h: ticking(10, psiMem(12, 1), hostStalls(0), failing(50), app), want: "warning 12 % by /pods/api", in: "/pods/api at its memory limit"},
+		"v1: the host is short":        {h: ticking(10, psiMem(40, 6), hostStalls(90), failing(50), app), want: "warning 6 % by java[5]"},
+		"v1: it is, and a pod as well": {h: ticking(10, psiMem(40, 6), hostStalls(90), reclaims(90, 30), failing(50), app), want: "warning 6 % by java[5] hits cache[6]"},
+		"v1: the limit is not seen":    {h: ticking(10, psiMem(40, 6), reclaims(0, 30), failing(0), app), want: "warning 6 % by /pods/api hits cache[6]"},
+		"v1: nobody waits":             {h: ticking(10, psiMem(4, 1), reclaims(0, 30), failing(50), app)},
+	})
 	checkCases(t, "mem.pressure", map[string]ruleCase{
 		"all stand still":                {h: ticking(10, psiMem(9, 6), memory(nil, nil), app), want: "warning 6 % by java[5]"},
 		"for long":                       {h: ticking(10, psiMem(40, 31), waiter, memory(nil, nil), app), want: "critical 31 % by java[5] hits cache[6]"},
@@ -120,10 +157,11 @@ func TestKilled(t *testing.T) {
 		"of a cgroup":           {h: ticking(10, kill(5*time.Second, collectors.OOMCgroup)), want: "warning 5 s ago by /pods/api hits worker[771]", in: "limit of 512 MiB"},
 		"of the host":           {h: ticking(10, kill(5*time.Second, collectors.OOMHost)), want: "critical 5 s ago hits worker[771]"},
 		"a while ago":           {h: ticking(90, kill(5*time.Second, collectors.OOMHost)), want: "info 85 s ago hits worker[771]"},
-		"in the log, fresh":     {h: ticking(10, log(20*time.Second, "Memory cgroup out of memory: Killed process 5 (x)", collectors.TroubleOOM)), want: "warning 20 s ago"},
-		"in the log, global":    {h: ticking(10, log(20*time.Second, "Out of memory: Killed process 5 (x)", collectors.TroubleOOM)), want: "critical 20 s ago"},
-		"in the log, hours ago": {h: ticking(10, log(30*time.Minute, "Out of memory: Killed process 5 (x)", collectors.TroubleOOM)), want: "info 1800 s ago", in: "30 min ago"},
-		"three days ago":        {h: ticking(10, log(72*time.Hour, "Out of memory", collectors.TroubleOOM))},
+		"in the log, fresh":     {h: ticking(10, log(20*time.Second, "Memory cgroup out of memory: Killed process 5 (x)", collectors.TroubleOOM)), want: "warning 20 s ago hits x[5]", in: "x[5] killed: a cgroup was at its limit"},
+		"in the log, global":    {h: ticking(10, log(20*time.Second, "Out of memory: Killed process 5 (x)", collectors.TroubleOOM)), want: "critical 20 s ago hits x[5]", in: "the host's memory ran out"},
+		"in the log, hours ago": {h: ticking(10, log(30*time.Minute, "Out of memory: Killed process 5 (x)", collectors.TroubleOOM)), want: "info 1800 s ago hits x[5]", in: "30 min ago"},
+		"three days ago":        {h: ticking(10, log(72*time.Hour, "Out of memory: Killed process 5 (x)", collectors.TroubleOOM))},
+		"nobody was killed yet": {h: ticking(10, log(20*time.Second, "java invoked oom-killer: gfp_mask=0xcc0", collectors.TroubleOOM))},
 		"another trouble":       {h: ticking(10, log(20*time.Second, "nfs: server not responding", collectors.TroubleNFS))},
 	})
 	e := NewEngine(All(nil), &History{}, nil)
@@ -133,6 +171,89 @@ func TestKilled(t *testing.T) {
 	}
 	if len(last.Findings) != 1 || last.Findings[0].Since != 9*time.Second {
 		t.Errorf("a kill is not listed at once, with its time: %+v", last.Findings)
+	}
+}
+
+// TestKilledInLog: what the kernel logs of one kill is several records, and the last is not the kill.
+func TestKilledInLog(t *testing.T) {
+	const (
+		asked  = "worker invoked oom-killer: gfp_mask=0xcc0(GFP_KERNEL), order=0, oom_score_adj=0"
+		usage  = "memory: usage 32768kB, limit 32768kB, failcnt 31"
+		pod    = "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/pods/api,task_memcg=/pods/api/a,task=worker,pid=771,uid=0"
+		host   = "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/pods/api,task=java,pid=80,uid=0"
+		nodes  = "oom-kill:constraint=CONSTRAINT_CPUSET,nodemask=0,cpuset=half,mems_allowed=0,global_oom,task_memcg=/,task=java,pid=80,uid=0"
+		inPod  = "Memory cgroup out of memory: Killed process 771 (worker) total-vm:104476kB, anon-rss:32000kB, file-rss:4kB, shmem-rss:0kB, UID:0 pgtables:104kB oom_score_adj:0"
+		old    = "Memory cgroup out of memory: Kill process 771 (a (b)) score 1000 or sacrifice child"
+		onHost = "Out of memory: Killed process 80 (java) total-vm:104476kB, anon-rss:32000kB, file-rss:4kB, shmem-rss:0kB, UID:0 pgtables:104kB oom_score_adj:0"
+		reaped = "oom_reaper: reaped process 771 (worker), now anon-rss:0kB, file-rss:0kB, shmem-rss:0kB"
+	)
+	log := func(lines ...string) *History {
+		base := hostWith(collectors.PSI{})
+		var list []*collectors.LogRecord
+		for i, text := range lines {
+			x := &collectors.LogRecord{Seq: uint64(i), Since: time.Hour + time.Duration(i)*time.Millisecond, Text: collectors.RawString(text)}
+			if !strings.HasPrefix(text, "memory: ") {
+				x.Trouble = collectors.TroubleOOM
+			}
+			list = append(list, x)
+		}
+		return ticking(10, func(i int, s *collectors.Snapshot, span collectors.Span) {
+			base(i, s, span)
+			s.Log = &collectors.Log{Span: span, Tail: &collectors.LogTail{Records: list}}
+		})
+	}
+	checkCases(t, "mem.oom_kill", map[string]ruleCase{
+		"of a cgroup":          {h: log(asked, usage, pod, inPod, reaped), want: "warning 9.997 s ago by /pods/api hits worker[771]", in: "worker[771] killed: cgroup /pods/api was at its limit of 32.0 MiB"},
+		"of the host":          {h: log(asked, usage, pod, inPod, asked, host, onHost, reaped), want: "critical 9.994 s ago hits java[80]", in: "the host's memory ran out"},
+		"of a part of it":      {h: log(asked, nodes, onHost), want: "critical 9.998 s ago hits java[80]", in: "the nodes of memory"},
+		"a cgroup goes whole":  {h: log(asked, usage, pod, inPod, inPod, inPod), want: "warning 9.995 s ago by /pods/api hits worker[771]", in: "of 32.0 MiB"},
+		"before 5.1":           {h: log(asked, usage, old), want: "warning 9.998 s ago hits a (b)[771]", in: "of 32.0 MiB"},
+		"the next one is near": {h: log(asked, usage, pod, inPod, reaped, asked), want: "warning 9.997 s ago by /pods/api hits worker[771]"},
+	})
+}
+
+// TestKilledCounted: without a probe and without the log, counters tell of kills.
+func TestKilledCounted(t *testing.T) {
+	counted := func(vm uint64, rows ...collectors.CgroupRow) *History {
+		return ticking(10, func(i int, s *collectors.Snapshot, span collectors.Span) {
+			s.Memory = &collectors.Memory{Span: span}
+			s.Memory.VM.Set(collectors.VMOOMKill, 0)
+			s.Cgroups = &collectors.Cgroups{Span: span}
+			if i == 4 {
+				s.Memory.VM.Set(collectors.VMOOMKill, vm)
+				s.Cgroups.Rows = rows
+			}
+		})
+	}
+	row := func(path string, depth uint8, limit, tight uint64, e collectors.CgroupEvents) collectors.CgroupRow {
+		return collectors.CgroupRow{
+			CgroupInfo: &collectors.CgroupInfo{Path: collectors.RawString(path), Depth: depth, Own: collectors.CgroupLimits{Max: limit}, Tight: collectors.CgroupLimits{Max: tight}},
+			Has:        collectors.HasEvents, Events: e,
+		}
+	}
+	const none = collectors.NoLimit
+	kill, limit := collectors.CgroupEvents{OOMKill: 2}, collectors.CgroupEvents{OOMKill: 2, OOM: 1, Max: 3}
+	for name, tt := range map[string]struct {
+		h                 *History
+		want, title, pane string
+	}{
+		"a cgroup of v2": {
+			counted(2, row("/pod", 1, 32<<20, 32<<20, limit), row("/pod/a", 2, none, 32<<20, kill)),
+			"warning 6 s ago by /pod hits /pod/a", "2 processes killed 6 s ago: cgroup /pod was at its limit of 32.0 MiB", "cgroups",
+		},
+		"a cgroup of v1": {
+			counted(0, row("/pod", 1, 32<<20, 32<<20, collectors.CgroupEvents{OOMKill: 1, Max: 9})),
+			"warning 6 s ago by /pod", "a process killed 6 s ago: cgroup /pod was at its limit of 32.0 MiB", "cgroups",
+		},
+		"no cgroup has a limit":   {counted(2, row("/pod", 1, none, none, kill)), "critical 6 s ago hits /pod", "2 processes killed 6 s ago: the host's memory ran out", "cgroups"},
+		"it may be the host's":    {counted(2, row("/pod", 1, 32<<20, 32<<20, kill)), "warning 6 s ago hits /pod", "2 processes killed 6 s ago: whose memory ran out is not known", "cgroups"},
+		"the host counts it only": {counted(1), "warning 6 s ago", "a process killed 6 s ago: whose memory ran out is not known", "memory"},
+		"none":                    {counted(0, row("/pod", 1, 32<<20, 32<<20, collectors.CgroupEvents{Max: 9})), "", "", ""},
+	} {
+		f := judged(t, "mem.oom_kill", tt.h)
+		if says(f) != tt.want || f.Title != tt.title || f.Pane != tt.pane {
+			t.Errorf("%s: %q, %q, leads to %q; want %q, %q, %q", name, says(f), f.Title, f.Pane, tt.want, tt.title, tt.pane)
+		}
 	}
 }
 

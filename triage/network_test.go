@@ -242,5 +242,7 @@ func TestComplained(t *testing.T) {
 		"ACPI, apparmor, USB":        {h: h(at(time.Minute, ""))},
 		"a program's fault, a cable": {h: h(at(time.Minute, collectors.TroubleSegfault), at(time.Minute, collectors.TroubleLink))},
 		"kills are told elsewhere":   {h: h(at(time.Minute, collectors.TroubleOOM))},
+		"the hardware corrected it":  {h: h(at(time.Minute, collectors.TroubleCorrected)), want: "info 1 min ago", in: "corrected hardware error"},
+		"a disk fails before that":   {h: h(at(2*time.Minute, collectors.TroubleIO), at(time.Minute, collectors.TroubleCorrected)), want: "warning 2 min ago"},
 	})
 }

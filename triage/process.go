@@ -34,7 +34,7 @@ func blocked(chosen Limits) Rule {
 		groups := map[place][]*collectors.Stall{}
 		for i := range s.Rows {
 			x := &s.Rows[i]
-			if x.Kernel || x.Seen.Seconds() < least {
+			if x.Kernel || x.Seen.Seconds() < least || ours(x.Comm) { // ours asks what does not answer, to tell of it
 				continue
 			}
 			p := place{device: x.Device.Name.Bytes()}
@@ -155,29 +155,28 @@ func crashing(chosen Limits) Rule {
 		ID: "proc.crash_loop", Says: "a command that one parent starts dies of a fault again and again, or fails at once where a service manager starts it",
 		Resource: "processes", Needs: []string{"exitsnoop"},
 	}
-	least := r.limit(chosen, Limit{"exits", 3, "exits", 2, 1000, "in 60 s of one command and parent, by a signal of a fault or, below init and container runtimes, with a code that is not 0"})
+	least := r.limit(chosen, Limit{"exits", 3, "exits", 2, 1000, "in 60 s of one command and parent, by a signal of a fault or, below init and container runtimes, with a code that is not 0; a runtime that starts anew with each container is one parent"})
 	r.Check = func(h *History) (Finding, []collectors.Want) {
 		w := recently(h)
 		if w == nil {
 			return Finding{}, nil
 		}
-		type loop struct{ comm, parent string }
-		type count struct {
-			n    int
-			last collectors.ExitRow
-		}
 		loops := map[loop]*count{}
+		where := w.parentCgroups()
 		for _, m := range h.Since(w.now - crashFor) {
 			if m.Exec == nil {
 				continue
 			}
 			for _, x := range m.Exec.Exits {
-				managed := x.Parent.TGID == 1 || strings.HasPrefix(x.ParentComm.Bytes(), "containerd-shim") || strings.HasPrefix(x.ParentComm.Bytes(), "conmon")
 				fault := faulty(x.Signal) || x.Code > 128 && faulty(x.Code-128)
-				if failed := managed && x.Code != 0 && x.Signal == 0; !fault && !failed {
+				perContainer := startsOne(x.ParentComm.Bytes())
+				if failed := (x.Parent.TGID == 1 || perContainer) && x.Code != 0 && x.Signal == 0; !fault && !failed {
 					continue
 				}
-				k := loop{x.Comm.Bytes(), fmt.Sprint(x.Parent)}
+				k := loop{comm: x.Comm.Bytes(), parent: fmt.Sprint(x.Parent)}
+				if perContainer {
+					k.parent, k.cgroup = x.ParentComm.Bytes(), where(x.Cgroup)
+				}
 				if loops[k] == nil {
 					loops[k] = &count{}
 				}
@@ -185,8 +184,13 @@ func crashing(chosen Limits) Rule {
 				loops[k].last = x
 			}
 		}
+		for k, c := range loops { // a container that was gone before its cgroup was read may be of any
+			if some := loops[loop{comm: k.comm, parent: k.parent}]; k.cgroup != "" && some != nil {
+				c.n += some.n
+			}
+		}
 		keys := slices.SortedFunc(maps.Keys(loops), func(a, b loop) int {
-			return cmp.Or(cmp.Compare(loops[b].n, loops[a].n), cmp.Compare(a.comm, b.comm), cmp.Compare(a.parent, b.parent))
+			return cmp.Or(cmp.Compare(loops[b].n, loops[a].n), cmp.Compare(a.comm, b.comm), cmp.Compare(a.parent, b.parent), cmp.Compare(b.cgroup, a.cgroup))
 		})
 		if len(keys) == 0 || float64(loops[keys[0]].n) < least {
 			return Finding{}, nil
@@ -205,6 +209,49 @@ func crashing(chosen Limits) Rule {
 		}, nil
 	}
 	return r
+}
+
+// loop is what starts again and again. A parent is a process, or the name of what each container has one of.
+type loop struct{ comm, parent, cgroup string }
+
+// count are its exits.
+type count struct {
+	n    int
+	last collectors.ExitRow
+}
+
+// startsOne says that a parent of that name is there for one container, and is another at its next start.
+func startsOne(comm string) bool {
+	return strings.HasPrefix(comm, "containerd-shim") || strings.HasPrefix(comm, "conmon")
+}
+
+// parentCgroups returns a lookup of the cgroup above one that was there within the window of crashes, by ID:
+// a container's may be another at each start, that of its pod is not. Empty: not known.
+func (r *recent) parentCgroups() func(id uint64) string {
+	var paths map[uint64]string
+	return func(id uint64) string {
+		if paths == nil {
+			paths = map[uint64]string{}
+			for _, m := range r.h.Since(r.now - crashFor) {
+				if m.Cgroups != nil {
+					for i := range m.Cgroups.Rows {
+						if x := m.Cgroups.Rows[i].CgroupInfo; x != nil {
+							paths[x.ID] = x.Path.Bytes()
+						}
+					}
+				}
+				if m.Tasks != nil {
+					for i := range m.Tasks.Rows {
+						if x := m.Tasks.Rows[i].ProcInfo; x != nil && x.NamedCgroup() != 0 {
+							paths[x.NamedCgroup()] = x.CgroupPath.Bytes()
+						}
+					}
+				}
+			}
+		}
+		path := paths[id]
+		return path[:max(strings.LastIndexByte(path, '/'), 0)]
+	}
 }
 
 // faulty says that a signal means a bug or a fault: SIGILL, SIGTRAP, SIGABRT, SIGBUS, SIGFPE, SIGSEGV,

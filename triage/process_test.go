@@ -3,6 +3,7 @@
 package triage
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -43,6 +44,8 @@ func TestBlocked(t *testing.T) {
 			Device: collectors.StallDevice{Name: collectors.RawString("nas:/x")},
 		}
 	}
+	us := at("nfs", "rpc_wait_bit", time.Minute, false)
+	us.Comm = collectors.RawString("bpf60")
 	checkCases(t, "proc.blocked", map[string]ruleCase{
 		"NFS is dead":     {h: d(at("nfs", "rpc_wait_bit", 12*time.Second, false)), want: "warning 12 s by nas:/x hits cat[30]", in: "1 thread stuck in rpc_wait_bit on nas:/x"},
 		"for minutes":     {h: d(at("nfs", "rpc_wait_bit", 130*time.Second, false), at("disk", "folio", 200*time.Second, false), at("nfs", "rpc_wait_bit", 20*time.Second, false)), want: "critical 130 s by nas:/x hits cat[30], cat[30]", in: "2 threads"},
@@ -50,6 +53,8 @@ func TestBlocked(t *testing.T) {
 		"vfork":           {h: d(at(collectors.WaitVfork, "kernel_clone", time.Minute, false))},
 		"a kernel thread": {h: d(at("idle", "kthread", time.Hour, true))},
 		"nobody is in D":  {h: d()},
+		"we alone":        {h: d(us)},
+		"we and another":  {h: d(us, at("nfs", "rpc_wait_bit", 12*time.Second, false)), want: "warning 12 s by nas:/x hits cat[30]", in: "1 thread "},
 		"without a stack": {h: d(collectors.Stall{Task: collectors.Process{TGID: 30}, Comm: collectors.RawString("cat"), Seen: 20 * time.Second}), want: "warning 20 s hits cat[30]", in: "stuck in the kernel"},
 	})
 	if f := judged(t, "proc.blocked", d(at("nfs", "rpc_wait_bit", 12*time.Second, false))); f.Row != "nfs rpc_wait_bit nas:/x" {
@@ -91,6 +96,34 @@ func TestCrashing(t *testing.T) {
 		"grep finds nothing":   {h: exits(20, with(func(x *collectors.ExitRow) { x.Code = 1 }))},
 		"is ended by somebody": {h: exits(20, with(func(x *collectors.ExitRow) { x.Signal = 15 }))},
 		"a unit ends in order": {h: exits(20, with(func(x *collectors.ExitRow) { x.Parent.TGID = 1 }))},
+	})
+}
+
+// TestCrashingContainers: each start of a container has a parent of its own, and a cgroup.
+func TestCrashingContainers(t *testing.T) {
+	starts := func(manager string, code uint8, pods ...string) *History {
+		return ticking(30, func(i int, s *collectors.Snapshot, span collectors.Span) {
+			if i > len(pods) {
+				return
+			}
+			s.Exec = &collectors.Exec{Span: span, Exits: []collectors.ExitRow{{
+				Comm: collectors.RawString("app"), Age: time.Second, Code: code, Cgroup: uint64(i),
+				Parent: collectors.Process{TGID: int32(70 + i), Start: uint64(i)}, ParentComm: collectors.RawString(manager),
+			}}}
+			if pod := pods[i-1]; pod != "" {
+				info := &collectors.CgroupInfo{ID: uint64(i), Path: collectors.RawString(fmt.Sprintf("%s/%d", pod, i))}
+				s.Cgroups = &collectors.Cgroups{Span: span, Rows: []collectors.CgroupRow{{CgroupInfo: info}}}
+			}
+		})
+	}
+	checkCases(t, "proc.crash_loop", map[string]ruleCase{
+		"podman":                  {h: starts("conmon", 1, "", "", ""), want: "warning 3 exits by app by conmon[73]"},
+		"docker":                  {h: starts("containerd-shim", 139, "/docker", "/docker", "/docker"), want: "warning 3 exits by app by containerd-shim[73]"},
+		"a pod, one start unseen": {h: starts("containerd-shim", 1, "/pod1", "", "/pod1"), want: "warning 3 exits by app by containerd-shim[73]"},
+		"two pods, twice each":    {h: starts("containerd-shim", 1, "/pod1", "/pod2", "/pod1", "/pod2")},
+		"twice":                   {h: starts("conmon", 1, "", "")},
+		"in order":                {h: starts("conmon", 0, "", "", "", "")},
+		"of shells":               {h: starts("sh", 139, "", "", "")},
 	})
 }
 

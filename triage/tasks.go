@@ -207,7 +207,10 @@ func patient(p *collectors.ProcInfo) bool {
 }
 
 // ourselves says that a process is this program, or another one like it.
-func ourselves(p *collectors.ProcInfo) bool { return strings.HasPrefix(p.Comm.Bytes(), "bpf60") }
+func ourselves(p *collectors.ProcInfo) bool { return ours(p.Comm) }
+
+// ours says that it is the name of one of this program's threads.
+func ours(comm collectors.Raw) bool { return strings.HasPrefix(comm.Bytes(), "bpf60") }
 
 // people tells who belongs together: the processes of one cgroup and, where all are in the root
 // cgroup, those of one session's tree. It grows as processes come, and begins anew with each list of all
