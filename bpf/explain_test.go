@@ -5,7 +5,11 @@ package bpf
 import (
 	"errors"
 	"fmt"
+	"io"
+	"os"
+	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/cilium/ebpf"
@@ -106,5 +110,81 @@ func TestExplainVerifier(t *testing.T) {
 	var need *NeedError
 	if got := k.explain("loading x", err); errors.As(got, &need) || !errors.Is(got, ErrUnsupported) {
 		t.Errorf("explain(%v) = %v, want what the verifier says, and nothing of permissions", err, got)
+	}
+}
+
+// TestExplainPerf tells the level of kernel.perf_event_paranoid that some kernels add from other refusals.
+func TestExplainPerf(t *testing.T) {
+	const paranoid, permission = "kernel.perf_event_paranoid <= 2, or CAP_SYS_ADMIN", "permission for this kind of program"
+	const files, admin = 1<<unix.CAP_BPF | 1<<unix.CAP_PERFMON, 1 << unix.CAP_SYS_ADMIN
+	tests := map[string]struct {
+		caps     uint64
+		paranoid string
+		lockdown string
+		err      error
+		need     string
+	}{
+		"Debian's default":      {files, "3", "", unix.EACCES, paranoid},
+		"Ubuntu's":              {files, "4", "", unix.EPERM, paranoid},
+		"the kernel's":          {files, "2", "", unix.EACCES, permission},
+		"not told":              {files, "", "", unix.EACCES, permission},
+		"may everything":        {admin, "3", "", unix.EACCES, permission},
+		"locked down":           {files, "3", "confidentiality", unix.EPERM, "a kernel that is not locked down for confidentiality"},
+		"nothing to do with it": {files, "3", "", unix.EMFILE, ""},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			k := &Kernel{caps: tt.caps, capsKnown: true, paranoid: tt.paranoid, lockdown: tt.lockdown, btfPresent: true}
+			got := k.explainPerf("sampling CPU 0", fmt.Errorf("opening the clock of CPU 0: %w", tt.err))
+			need, ok := errors.AsType[*NeedError](got)
+			if ok != (tt.need != "") || ok && (need.Need != tt.need || need.Remedy == "") || !errors.Is(got, tt.err) && !ok {
+				t.Errorf("explainPerf(%v) = %v, want the need of %q with a remedy", tt.err, got, tt.need)
+			}
+		})
+	}
+}
+
+// TestMemlock: only kernels before 5.11 charge maps to RLIMIT_MEMLOCK, so that more of it helps nobody else.
+func TestMemlock(t *testing.T) {
+	for release, want := range map[string]bool{
+		"5.10.0-262-amd64": true, "5.4.0": true, "4.19.1": true, "?": true, "": true,
+		"5.11.0": false, "5.15.0-rc1": false, "6.1.192": false, "6.18.44-fc": false, "7.3": false, "10.0": false,
+	} {
+		if got := (&Kernel{release: release}).chargesMemlock(); got != want {
+			t.Errorf("%q charges maps: %v, want %v", release, got, want)
+		}
+	}
+}
+
+// TestUserNamespace: root of a user namespace has all capabilities and may load nothing, on any kernel.
+func TestUserNamespace(t *testing.T) {
+	const env = "BPF60_TEST_USERNS"
+	if os.Getenv(env) == "" {
+		cmd := exec.Command("/proc/self/exe", "-test.run", "^"+t.Name()+"$", "-test.v")
+		cmd.Env = append(os.Environ(), env+"=1")
+		cmd.SysProcAttr = &syscall.SysProcAttr{
+			Cloneflags:  syscall.CLONE_NEWUSER,
+			UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+			GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+		}
+		if out, err := cmd.CombinedOutput(); err != nil || !strings.Contains(string(out), "--- PASS: "+t.Name()) {
+			t.Errorf("in a user namespace: %v\n%s", err, out)
+		}
+		return
+	}
+	k := Inspect()
+	if os.Geteuid() != 0 || k.caps&(1<<unix.CAP_SYS_ADMIN) == 0 {
+		t.Fatalf("user %d with capabilities %x, want root with all of them", os.Geteuid(), k.caps)
+	}
+	opens := map[string]func() (io.Closer, error){
+		"sched":    func() (io.Closer, error) { return OpenSched(k, SchedParts{Switch: true}) },
+		"tasks":    func() (io.Closer, error) { return OpenTasks(k) },
+		"syscalls": func() (io.Closer, error) { return OpenSyscalls(k) },
+	}
+	for name, open := range opens {
+		_, err := open()
+		if need, ok := errors.AsType[*NeedError](err); !ok || need.Need != "root of the host, not of a user namespace" || need.Remedy == "" {
+			t.Errorf("%s: %v, want the need of the host's root with a remedy", name, err)
+		}
 	}
 }

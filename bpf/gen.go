@@ -26,3 +26,4 @@ package bpf
 //go:generate go tool bpf2go -tags linux -target bpfel -cc clang-19 -strip llvm-strip-19 -type slow_event -type slowfile_counts -type slow_wanted -cflags "-O2 -g -Wall -Werror -mcpu=v3 -Iinclude" slowfile slowfile.bpf.c
 //go:generate go tool bpf2go -tags linux -target bpfel -cc clang-19 -strip llvm-strip-19 -type symbol -cflags "-O2 -g -Wall -Werror -mcpu=v3 -Iinclude" symbol symbol.bpf.c
 //go:generate go tool bpf2go -tags linux -target bpfel -cc clang-19 -strip llvm-strip-19 -type profile_sample -type profile_counts -cflags "-O2 -g -Wall -Werror -mcpu=v3 -Iinclude" profile profile.bpf.c
+//go:generate go tool bpf2go -tags linux -target bpfel -cc clang-19 -strip llvm-strip-19 -cflags "-O2 -g -Wall -Werror -mcpu=v3 -Iinclude" pidns pidns.bpf.c

@@ -9,6 +9,7 @@ import (
 	"os/exec"
 	"runtime"
 	"runtime/debug"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -76,6 +77,9 @@ func enter(world []string) error {
 			if errors.Is(err, unix.EBUSY) {
 				err = nil
 			}
+		case "pids": // inWorld has made it
+		case "proc":
+			err = unix.Mount("proc", "/proc", "proc", 0, "")
 		case "nobtf":
 			err = unix.Mount("none", "/sys/kernel/btf", "tmpfs", 0, "")
 		default:
@@ -98,6 +102,9 @@ func inWorld(t *testing.T, world string) bool {
 	cmd := exec.Command("/proc/self/exe", "-test.run", "^"+strings.ReplaceAll(t.Name(), "/", "$/^")+"$", "-test.v")
 	cmd.Env = append(os.Environ(), worldEnv+"="+world)
 	cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWNS}
+	if slices.Contains(strings.Split(world, ","), "pids") {
+		cmd.SysProcAttr.Cloneflags |= syscall.CLONE_NEWPID
+	}
 	out, err := cmd.CombinedOutput()
 	if err == nil && strings.Contains(string(out), "--- SKIP: "+t.Name()) {
 		t.Skipf("in a world of %s:\n%s", world, out)

@@ -18,16 +18,44 @@ import (
 const sampleHz = 99
 
 // clocks are the perf events that run a program on each CPU, by its number.
-type clocks map[int]io.Closer
+type clocks map[int]*clock
+
+// clock is the perf event of one CPU.
+type clock struct {
+	event io.Closer
+	runs  uint64 // of the program on that CPU, when their count last moved
+	since uint64 // when that was, or when it was opened: monotonic ns
+}
+
+// clockRuns is how often a program had run on each CPU at a time, monotonic ns.
+type clockRuns struct {
+	at  uint64
+	of  func(cpu int) uint64
+	now uint64 // the time itself
+}
+
+// deadClock is how long a program may not run on a CPU that is online until its event counts as dead. The
+// slowest clock ticks some ten times in it.
+const deadClock = 1e9
+
+// dead says that the event does not run its program any more: that of a CPU that was taken away stays dead
+// when the CPU is back, which may be before anybody looks at what is online.
+func (c *clock) dead(r clockRuns, cpu int) bool {
+	if n := r.of(cpu); n != c.runs {
+		c.runs, c.since = n, max(c.since, r.at)
+	}
+	return r.at > c.since && r.at-c.since >= deadClock
+}
 
 // follow makes the set of CPUs that are sampled equal to online: CPUs come and go, and the perf event
 // of one that went reads 0 for ever. It costs nothing when nothing changed. With the last error of a
 // CPU that could not be sampled it says whether others came.
-func (c clocks) follow(k *Kernel, online []int, hz int, prog *ebpf.Program) (came bool, refused error) {
+func (c clocks) follow(k *Kernel, online []int, hz int, prog *ebpf.Program, runs clockRuns) (came bool, refused error) {
 	want := make(map[int]bool, len(online))
 	for _, cpu := range online {
 		want[cpu] = true
-		if c[cpu] != nil {
+		old := c[cpu]
+		if old != nil && !old.dead(runs, cpu) {
 			continue
 		}
 		ev, err := samplePerf(cpu, hz, prog)
@@ -35,15 +63,18 @@ func (c clocks) follow(k *Kernel, online []int, hz int, prog *ebpf.Program) (cam
 		case errors.Is(err, unix.ENODEV), errors.Is(err, unix.ENXIO):
 			// It went offline since we looked.
 		case err != nil:
-			refused = k.explain(fmt.Sprintf("sampling CPU %d", cpu), err)
+			refused = k.explainPerf(fmt.Sprintf("sampling CPU %d", cpu), err)
 		default:
-			c[cpu] = ev
+			if old != nil {
+				_ = old.event.Close() // nothing is lost with a dead one
+			}
+			c[cpu] = &clock{event: ev, runs: runs.of(cpu), since: runs.now}
 			came = true
 		}
 	}
 	for cpu, ev := range c {
 		if !want[cpu] {
-			_ = ev.Close() // the CPU is gone; there is nothing to save
+			_ = ev.event.Close() // the CPU is gone; there is nothing to save
 			delete(c, cpu)
 		}
 	}
@@ -54,7 +85,7 @@ func (c clocks) follow(k *Kernel, online []int, hz int, prog *ebpf.Program) (cam
 func (c clocks) close() error {
 	var errs []error
 	for cpu, ev := range c {
-		errs = append(errs, ev.Close())
+		errs = append(errs, ev.event.Close())
 		delete(c, cpu)
 	}
 	return errors.Join(errs...)

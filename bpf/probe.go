@@ -23,6 +23,7 @@ type Kernel struct {
 	release    string
 	caps       uint64
 	capsKnown  bool
+	inUserNS   bool   // our capabilities are those of a user namespace
 	lockdown   string // none, integrity, confidentiality; "" where the kernel does not say
 	tracefs    string // where it is mounted; "" if nowhere
 	paranoid   string // kernel.perf_event_paranoid
@@ -30,6 +31,8 @@ type Kernel struct {
 	btfPresent bool
 	shown      Hierarchy // whose IDs of cgroups are shown
 	refused    string    // by the user, and how to take it back
+	pids       pidNames
+	pidsOnce   sync.Once // of findSelf
 
 	mu      sync.Mutex
 	cache   *btf.Cache
@@ -48,6 +51,9 @@ type Fact struct {
 	Remedy string `json:"remedy,omitempty"`
 }
 
+// firstUsers is what the kernel calls the user namespace it boots with (PROC_USER_INIT_INO).
+const firstUsers = "user:[4026531837]"
+
 const btfPath = "/sys/kernel/btf/vmlinux"
 
 // Inspect reads what the kernel says about itself. What cannot be read stays unknown.
@@ -57,12 +63,17 @@ func Inspect() *Kernel {
 	if unix.Uname(&u) == nil {
 		k.release = unix.ByteSliceToString(u.Release[:])
 	}
-	for line := range strings.Lines(readString("/proc/self/status")) {
+	status := readString("/proc/self/status")
+	for line := range strings.Lines(status) {
 		if v, ok := strings.CutPrefix(line, "CapEff:"); ok {
 			caps, err := strconv.ParseUint(strings.TrimSpace(v), 16, 64)
 			k.caps, k.capsKnown = caps, err == nil
 		}
 	}
+	userns, _ := os.Readlink("/proc/self/ns/user") // "" where it is not told; so is the next
+	k.inUserNS = userns != "" && userns != firstUsers
+	pidns, _ := os.Readlink("/proc/self/ns/pid")
+	k.pids = inspectPIDs(pidns, status)
 	if _, active, ok := strings.Cut(readString("/sys/kernel/security/lockdown"), "["); ok {
 		k.lockdown, _, _ = strings.Cut(active, "]")
 	}
@@ -89,13 +100,13 @@ func readString(path string) string {
 }
 
 // capable says whether we hold a capability; CAP_SYS_ADMIN stands for CAP_BPF and CAP_PERFMON,
-// which are younger (5.8).
+// which are younger (5.8). Those of a user namespace are worth nothing to bpf(2).
 func (k *Kernel) capable(c uint) bool {
-	return k.caps&(1<<c) != 0
+	return k.caps&(1<<c) != 0 && !k.inUserNS
 }
 
 func (k *Kernel) mayTrace() bool {
-	return !k.capsKnown || k.capable(unix.CAP_SYS_ADMIN) ||
+	return !k.capsKnown && !k.inUserNS || k.capable(unix.CAP_SYS_ADMIN) ||
 		k.capable(unix.CAP_BPF) && k.capable(unix.CAP_PERFMON)
 }
 
@@ -108,6 +119,12 @@ func (k *Kernel) mayLoad() error {
 	}
 	if k.mayTrace() {
 		return nil
+	}
+	if k.inUserNS {
+		return &NeedError{
+			Need:   "root of the host, not of a user namespace",
+			Remedy: "run sudo bpf60 on the host, or in a container that is not rootless",
+		}
 	}
 	return &NeedError{
 		Need:   "root, or CAP_BPF and CAP_PERFMON",
@@ -154,9 +171,18 @@ func (k *Kernel) Release() {
 	k.cache = nil
 }
 
-// raiseMemlock lifts RLIMIT_MEMLOCK, which kernels before 5.11 charge maps to. It is tried once,
-// when a map was refused.
+// chargesMemlock says that maps count as locked memory: before 5.11, and where the release cannot be read.
+func (k *Kernel) chargesMemlock() bool {
+	var major, minor int
+	n, _ := fmt.Sscanf(k.release, "%d.%d", &major, &minor) // n tells all
+	return n < 2 || major < 5 || major == 5 && minor < 11
+}
+
+// raiseMemlock lifts RLIMIT_MEMLOCK where maps are charged to it. It is tried once, when a map was refused.
 func (k *Kernel) raiseMemlock() error {
+	if !k.chargesMemlock() {
+		return errors.New("maps are not charged to it")
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.raised {
@@ -216,6 +242,21 @@ func (k *Kernel) explain(doing string, err error) error {
 	return fmt.Errorf("%s: %w", doing, err)
 }
 
+// explainPerf is explain for perf_event_open(2). Debian's and Ubuntu's kernels know a level of
+// kernel.perf_event_paranoid above 2, at which CAP_PERFMON does not do.
+func (k *Kernel) explainPerf(doing string, err error) error {
+	level, unknown := strconv.Atoi(k.paranoid)
+	denied := errors.Is(err, unix.EACCES) || errors.Is(err, unix.EPERM)
+	if !denied || unknown != nil || level <= 2 || k.mayLoad() != nil || k.lockdown == "confidentiality" || !k.capsKnown || k.capable(unix.CAP_SYS_ADMIN) {
+		return k.explain(doing, err)
+	}
+	return &NeedError{
+		Need:   "kernel.perf_event_paranoid <= 2, or CAP_SYS_ADMIN",
+		Remedy: "sysctl kernel.perf_event_paranoid=2",
+		Err:    fmt.Errorf("%s: %w", doing, err),
+	}
+}
+
 // explainLoad is explain for the load of a program of a kind. A kernel without direct calls from functions
 // answers EPERM to fentry alone, with an empty log: no right that we could be given mends that, and seccomp
 // cannot tell one kind of program from another.
@@ -251,6 +292,7 @@ func (k *Kernel) Facts() []Fact {
 	or := func(s, unknown string) string { return yes(s != "", s, unknown) }
 	return []Fact{
 		tell("kernel", k.release, nil),
+		tell("PID namespace", yes(k.pids.other, "a container's: PIDs are the host's with BPF", "the host's"), nil),
 		tell("BPF privilege", yes(k.mayTrace(), "yes", "no"), k.mayLoad()),
 		tell("kernel BTF", yes(k.btfPresent, btfPath, "absent"), k.needBTF()),
 		tell("tracefs", or(k.tracefs, "not mounted (only the fallback without BTF needs it)"), nil),

@@ -144,7 +144,20 @@ func profileRing(cpus, hz int) uint32 {
 
 // SampleCPUs makes the set of sampled CPUs equal to online.
 func (p *Profile) SampleCPUs(online []int) error {
-	_, err := p.events.follow(p.obj.kernel, online, p.hz, p.prog)
+	now, err := monotonic()
+	if err != nil {
+		return err
+	}
+	if err := p.readSums(); err != nil {
+		return err
+	}
+	_, err = p.events.follow(p.obj.kernel, online, p.hz, p.prog, clockRuns{now: now, at: now, of: func(cpu int) uint64 {
+		if cpu >= len(p.sums) {
+			return 0
+		}
+		c := &p.sums[cpu]
+		return c.Sampled + c.Lost + c.Passed + c.Idle
+	}})
 	return err
 }
 
@@ -193,11 +206,18 @@ func (p *Profile) decode(b []byte, s *ProfileSample) bool {
 	return true
 }
 
+func (p *Profile) readSums() error {
+	if err := p.obj.maps["profile_sums"].Lookup(uint32(0), &p.sums); err != nil {
+		return fmt.Errorf("reading map profile_sums: %w", err)
+	}
+	return nil
+}
+
 // Counts is what became of the samples so far.
 func (p *Profile) Counts() (ProfileCounts, error) {
 	var sum ProfileCounts
-	if err := p.obj.maps["profile_sums"].Lookup(uint32(0), &p.sums); err != nil {
-		return sum, fmt.Errorf("reading map profile_sums: %w", err)
+	if err := p.readSums(); err != nil {
+		return sum, err
 	}
 	for _, c := range p.sums {
 		sum.Sampled += c.Sampled

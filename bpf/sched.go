@@ -70,6 +70,7 @@ type Sched struct {
 	passed []error // why better methods were passed over
 	queue  *ebpf.Program
 	events clocks // of queue
+	readAt uint64 // when raw was read, monotonic ns
 
 	queueErr error
 	raw      []schedSchedCounts
@@ -220,7 +221,17 @@ func (s *Sched) SampleQueues(online []int) {
 	if s.queue == nil {
 		return
 	}
-	came, err := s.events.follow(s.obj.kernel, online, sampleHz, s.queue)
+	now, err := monotonic()
+	if err != nil {
+		s.queueErr = err
+		return
+	}
+	came, err := s.events.follow(s.obj.kernel, online, sampleHz, s.queue, clockRuns{now: now, at: s.readAt, of: func(cpu int) uint64 {
+		if cpu >= len(s.raw) {
+			return 0
+		}
+		return s.raw[cpu].QueueSamples
+	}})
 	if came || err != nil {
 		s.queueErr = err
 	}
@@ -233,6 +244,9 @@ func (s *Sched) Read(dst []SchedCounts) ([]SchedCounts, error) {
 	if s.method == ByStamp || s.queue != nil {
 		m, err := s.obj.createMap("sched")
 		if err != nil {
+			return nil, err
+		}
+		if s.readAt, err = monotonic(); err != nil {
 			return nil, err
 		}
 		if err := m.Lookup(&zero, &s.raw); err != nil {

@@ -5,7 +5,6 @@ package bpf
 import (
 	"errors"
 	"fmt"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -54,7 +53,13 @@ func fileSystemsFuncs() []fileSystemFuncs {
 
 // OpenSlowFiles loads and attaches the programs; it fails where the kernel refuses fentry. The caller owns
 // the result and closes it.
-func OpenSlowFiles(k *Kernel) (*SlowFiles, error) { return openSlowFiles(k, os.Getpid(), SlowFile) }
+func OpenSlowFiles(k *Kernel) (*SlowFiles, error) {
+	self, err := k.Self()
+	if err != nil {
+		return nil, err
+	}
+	return openSlowFiles(k, int(self), SlowFile)
+}
 
 // openSlowFiles sees all processes but self.
 func openSlowFiles(k *Kernel, self int, slow time.Duration) (*SlowFiles, error) {

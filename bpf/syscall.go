@@ -5,7 +5,6 @@ package bpf
 import (
 	"errors"
 	"fmt"
-	"os"
 	"sync"
 	"time"
 
@@ -197,7 +196,13 @@ const SlowFile = 10 * time.Millisecond
 
 // OpenSyscalls loads the programs. Parts that this kernel refuses are left out: see Err. The caller
 // owns the result and closes it.
-func OpenSyscalls(k *Kernel) (*Syscalls, error) { return openSyscalls(k, os.Getpid()) }
+func OpenSyscalls(k *Kernel) (*Syscalls, error) {
+	self, err := k.Self()
+	if err != nil {
+		return nil, err
+	}
+	return openSyscalls(k, int(self))
+}
 
 // openSyscalls sees all processes but self.
 func openSyscalls(k *Kernel, self int) (*Syscalls, error) {

@@ -15,6 +15,7 @@
 #include "cgroup.bpf.h"
 #include "drift.bpf.h"
 #include "held.bpf.h"
+#include "pids.bpf.h"
 #include "walk.bpf.h"
 
 // What the kernel was built to count.
@@ -66,11 +67,30 @@ struct task {
 	__u32 policy;
 	__u32 has;
 	__u32 last_cpu; // that it ran on last, plus 1; 0: not known
+	__s32 ns_pid;	// with pid_level: pid in that namespace; 0: it has none there
+	__u32 pad;
 	char comm[TASK_COMM_LEN];
 };
 
 // Keeps the type in BTF, for the generated binding.
 const struct task *task_type __attribute__((unused));
+
+// How many PID namespaces /proc lies below the first one: 0 where it has the numbers of the kernel.
+const volatile __u32 pid_level;
+
+// number_there is a task's number in the namespace of /proc. The array's end is not known to the verifier.
+static __always_inline __s32 number_there(struct task_struct *t)
+{
+	struct pid *pid = ((struct task_struct___pids *)t)->thread_pid;
+	struct upid *there;
+	__s32 nr = 0;
+
+	if (!pid || pid->level < pid_level) // gone in a zombie that was waited for
+		return 0;
+	there = (void *)&pid->numbers + pid_level * bpf_core_type_size(struct upid);
+	bpf_core_read(&nr, sizeof(nr), &there->nr);
+	return nr;
+}
 
 // Fields are read through the pointers themselves: bpf_probe_read_kernel is refused under
 // lockdown=confidentiality. Each may be NULL to the verifier.
@@ -164,6 +184,8 @@ static __always_inline int list(struct bpf_iter__task *ctx, enum pages how)
 	out.policy = t->policy;
 	out.exec_id = t->self_exec_id;
 	walked = WALK(t);
+	if (pid_level)
+		out.ns_pid = number_there(walked);
 	other = walked->real_parent;
 	if (other)
 		out.ppid = other->tgid;

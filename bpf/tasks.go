@@ -30,10 +30,21 @@ const (
 // Tasks is the facade of tasks.bpf.c: every thread of the host in one read.
 type Tasks struct {
 	obj  *object
+	pids TaskPIDs
 	iter *link.Iter
 	buf  []byte
 	held heldPages
 }
+
+// TaskPIDs says what /proc calls the threads that are read.
+type TaskPIDs uint8
+
+// What /proc calls threads.
+const (
+	PIDsSame    TaskPIDs = iota // Pid
+	PIDsOther                   // NsPid
+	PIDsUnknown                 // not Pid, and NsPid is 0
+)
 
 // taskBuf holds a whole number of records; the kernel fills at most a page of the sequence file
 // more than asked for, never half a record of ours.
@@ -49,7 +60,7 @@ func OpenTasks(k *Kernel) (*Tasks, error) {
 		return nil, err
 	}
 	t := &Tasks{obj: obj, buf: make([]byte, taskBuf)}
-	p, err := t.load()
+	p, err := t.loadPIDs()
 	if err != nil {
 		return nil, errors.Join(err, obj.Close())
 	}
@@ -59,6 +70,33 @@ func OpenTasks(k *Kernel) (*Tasks, error) {
 	}
 	obj.links = append(obj.links, t.iter)
 	return t, nil
+}
+
+// PIDs says what /proc calls the threads that Read reads.
+func (t *Tasks) PIDs() TaskPIDs { return t.pids }
+
+// loadPIDs loads the program so that it tells what /proc calls threads where the programs call them
+// otherwise. A lockdown refuses that; then it stays unknown.
+func (t *Tasks) loadPIDs() (*ebpf.Program, error) {
+	level, known := t.obj.kernel.pidLevel()
+	switch {
+	case !known:
+		t.pids = PIDsUnknown
+	case level > 0:
+		if err := t.obj.set("pid_level", level); err != nil {
+			return nil, err
+		}
+		p, err := t.load()
+		if err == nil {
+			t.pids = PIDsOther
+			return p, nil
+		}
+		t.pids, t.held = PIDsUnknown, heldPages{}
+		if err := t.obj.set("pid_level", uint32(0)); err != nil {
+			return nil, err
+		}
+	}
+	return t.load()
 }
 
 // load loads the program for how this kernel counts memory. Under a lockdown that forbids what an old

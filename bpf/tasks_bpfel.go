@@ -40,6 +40,8 @@ type tasksTask struct {
 	Policy     uint32
 	Has        uint32
 	LastCpu    uint32
+	NsPid      int32
+	Pad        uint32
 	Comm       [16]int8
 }
 
@@ -77,6 +79,7 @@ const (
 	tasksProgTasksListedSummed = "tasks_listed_summed"
 	tasksVarMayCast            = "may_cast"
 	tasksVarMemoryV1           = "memory_v1"
+	tasksVarPidLevel           = "pid_level"
 	tasksVarPossibleCpus       = "possible_cpus"
 	tasksVarTaskType           = "task_type"
 )
@@ -143,6 +146,7 @@ type tasksMapSpecs struct {
 type tasksVariableSpecs struct {
 	MayCast      *ebpf.VariableSpec `ebpf:"may_cast"`
 	MemoryV1     *ebpf.VariableSpec `ebpf:"memory_v1"`
+	PidLevel     *ebpf.VariableSpec `ebpf:"pid_level"`
 	PossibleCpus *ebpf.VariableSpec `ebpf:"possible_cpus"`
 	TaskType     *ebpf.VariableSpec `ebpf:"task_type"`
 }
@@ -186,6 +190,7 @@ func (m *tasksMaps) Close() error {
 type tasksVariables struct {
 	MayCast      *ebpf.Variable `ebpf:"may_cast"`
 	MemoryV1     *ebpf.Variable `ebpf:"memory_v1"`
+	PidLevel     *ebpf.Variable `ebpf:"pid_level"`
 	PossibleCpus *ebpf.Variable `ebpf:"possible_cpus"`
 	TaskType     *ebpf.Variable `ebpf:"task_type"`
 }

@@ -3,6 +3,7 @@
 package cli
 
 import (
+	"bpf60/bpf"
 	"bpf60/collectors"
 	"bpf60/panes"
 )
@@ -14,7 +15,11 @@ func findScope(o options) (panes.Scope, error) {
 	case o.PID != 0 && o.Replay != nil:
 		return panes.NewScope(collectors.Target{Kind: collectors.ProcessTarget, Process: collectors.Process{TGID: o.PID}}), nil
 	case o.PID != 0:
-		t, err := collectors.FindProcess("/proc", o.PID)
+		k := bpf.Inspect()
+		if !o.BPF {
+			k.Refuse("--no-bpf")
+		}
+		t, err := collectors.FindProcess(k, "/proc", o.PID)
 		if err != nil {
 			return panes.Scope{}, usagef("--pid: %v", err)
 		}

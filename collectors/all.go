@@ -21,7 +21,7 @@ func All(k *bpf.Kernel, fs FS, off map[string]bool) []Collector {
 		NewTCP(fs),
 		NewSched(k, fs, off),
 		NewWake(k),
-		newTasks(fs, bell, newIterScanner(k)),
+		newTasks(fs, bell, newIterScanner(k, fs.pids)),
 		NewBlock(k, fs, events, off),
 		NewLog(fs),
 		NewSoftIRQ(fs),

@@ -236,7 +236,7 @@ func deletedOf(fs FS, pid int32, targets []Target, files map[deletedKey]*Deleted
 			b, err := fs.readSome(strconv.Itoa(int(pid))+"/stat", 4096)
 			var s pidStat
 			if err == nil && parsePIDStat(b, &s) == nil {
-				f.Process, f.Comm = Process{pid, s.StartTicks * tickNs}, RawString(unix.ByteSliceToString(s.Comm[:]))
+				f.Process, f.Comm = Process{fs.pids.here(pid), s.StartTicks * tickNs}, RawString(unix.ByteSliceToString(s.Comm[:]))
 			}
 			files[k] = f
 		}

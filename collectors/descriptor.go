@@ -224,7 +224,7 @@ func (c *descriptorCollector) follow(pid int32, now time.Duration) (DescriptorRo
 		h.start = 0
 		return DescriptorRow{}, false
 	}
-	return DescriptorRow{Process: Process{pid, h.start}, Comm: h.comm, Used: used, Soft: h.soft, Hard: h.hard}, true
+	return DescriptorRow{Process: Process{c.fs.pids.here(pid), h.start}, Comm: h.comm, Used: used, Soft: h.soft, Hard: h.hard}, true
 }
 
 // count is how many files a process holds. Where the kernel tells the number it needs no right to look.

@@ -27,7 +27,8 @@ func TestExecLive(t *testing.T) {
 			t.Errorf("Close: %v", err)
 		}
 	})
-	tasks := newTasks(NewFS(""), bell, newIterScanner(k))
+	fs := NewFS("")
+	tasks := newTasks(fs, bell, newIterScanner(k, fs.pids))
 	if err := tasks.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -14,14 +14,18 @@ import (
 	"bpf60/bpf"
 )
 
-// FindProcess is the target of a process by its number, with its name. It tells no start: whoever has the
-// number now is meant. Proc is where /proc is mounted.
-func FindProcess(proc string, pid int32) (Target, error) {
+// FindProcess is the target of a process by its number in /proc, with its name. It tells no start: whoever has
+// the number now is meant. Proc is where /proc is mounted.
+func FindProcess(k *bpf.Kernel, proc string, pid int32) (Target, error) {
 	comm, err := os.ReadFile(filepath.Join(proc, strconv.Itoa(int(pid)), "comm"))
 	if err != nil {
 		return Target{}, fmt.Errorf("there is no process %d: `pgrep -a NAME` finds numbers", pid)
 	}
-	return Target{Kind: ProcessTarget, Process: Process{TGID: pid}, Name: Clean(Raw{string(bytes.TrimSpace(comm))}).String()}, nil
+	host, err := k.HostPID(pid)
+	if err != nil {
+		return Target{}, err
+	}
+	return Target{Kind: ProcessTarget, Process: Process{TGID: host}, Name: Clean(Raw{string(bytes.TrimSpace(comm))}).String()}, nil
 }
 
 // FindCgroup is the target of a cgroup by its path, below the mount of any hierarchy that can be filtered by,

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"time"
 	"unsafe"
 )
@@ -134,7 +133,10 @@ func (c *limitCollector) Collect(ctx context.Context, now time.Duration) (Sample
 
 // readLimits reads what /proc tells of one process.
 func readLimits(fs FS, p Process) ProcessLimits {
-	dir := strconv.Itoa(int(p.TGID)) + "/"
+	if fs.unnamed(p.TGID) {
+		return ProcessLimits{Why: whyUnnamed}
+	}
+	dir := fs.dir(p.TGID) + "/"
 	if !isProcess(fs, dir, p) {
 		return ProcessLimits{Why: "it has ended"}
 	}

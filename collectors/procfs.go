@@ -25,6 +25,7 @@ const tickNs = 1_000_000_000 / userHZ
 type FS struct {
 	root  string
 	names *symbols // of the kernel's functions, for all who read this tree
+	pids  *pidBook // of what it calls threads, for all of them
 }
 
 // NewFS returns the tree whose /proc is at root. An empty root is /proc.
@@ -32,7 +33,7 @@ func NewFS(root string) FS {
 	if root == "" {
 		root = "/proc"
 	}
-	return FS{root, &symbols{path: filepath.Join(root, "kallsyms")}}
+	return FS{root, &symbols{path: filepath.Join(root, "kallsyms")}, &pidBook{}}
 }
 
 // path names a file of the tree.

@@ -72,6 +72,9 @@ type Profiler struct {
 	open   func(cpus int) (reader profileReader, hz int, err error)
 	follow func(ctx context.Context) error // keeps the kernel's filter true; nil: there is nothing to do
 	done   func() error                    // ends it
+	tasks  *iterScanner                    // tells what /proc calls processes; nil: BPF has the same numbers
+	recs   []taskRec
+	self   int32
 
 	tally tally
 	look  lookout
@@ -93,7 +96,13 @@ func NewProfiler(k *bpf.Kernel, fs FS, target Target) *Profiler {
 		tree := &profileCgroups{tree: cgroupTree{fs: fs, drop: func(*cgroupNode) {}}, tell: k.FollowCgroups}
 		p.follow, p.done = tree.follow, tree.close
 	}
-	p.open = func(cpus int) (profileReader, int, error) {
+	if k.OtherPIDs() {
+		p.tasks = newIterScanner(k, fs.pids)
+	}
+	p.open = func(cpus int) (_ profileReader, _ int, err error) {
+		if p.self, err = k.Self(); err != nil {
+			return nil, 0, err
+		}
 		hz := bpf.ProfileHz(cpus)
 		r, err := bpf.OpenProfile(k, hz, targets)
 		if err != nil {
@@ -120,6 +129,13 @@ func (p *Profiler) Run(ctx context.Context, span time.Duration) (out *Profile, e
 		defer func() { err = errors.Join(err, p.done()) }()
 		if err := p.narrow(ctx, out); err != nil {
 			return nil, err
+		}
+	}
+	if p.tasks != nil {
+		if err := p.tasks.Open(ctx); err != nil {
+			p.tasks = nil // then no file of a process is read: nothing says whose it is
+		} else {
+			defer func() { err = errors.Join(err, p.tasks.Close()) }()
 		}
 	}
 	before := ownCPU()
@@ -154,6 +170,12 @@ func (p *Profiler) Run(ctx context.Context, span time.Duration) (out *Profile, e
 func (p *Profiler) tick(ctx context.Context, r profileReader, out *Profile) error {
 	if err := r.Drain(p.take); err != nil {
 		return err
+	}
+	if p.tasks != nil {
+		var err error
+		if p.recs, err = p.tasks.Scan(ctx, p.recs[:0]); err != nil {
+			return err
+		}
 	}
 	p.look.round(ctx, false)
 	if p.follow != nil {
@@ -200,7 +222,7 @@ func (p *Profiler) finish(r profileReader, out *Profile) error {
 	}
 	out.Lost, out.Passed, out.Idle = c.Lost+p.tally.full, c.Passed, c.Idle
 	out.OwnBPF = time.Duration(c.Sampled+c.Lost)*bpf.CostProfileSample + time.Duration(c.Passed+c.Idle)*bpf.CostQueueSample
-	out.name(&p.tally, &p.look)
+	out.name(&p.tally, &p.look, p.self)
 	return nil
 }
 

@@ -82,7 +82,7 @@ func mappingAt(maps []mapping, addr uint64) *mapping {
 // readMaps reads what a process may run, if it is the one that began at its start: the number may be
 // another's by now.
 func (fs FS) readMaps(ctx context.Context, p Process) ([]mapping, error) {
-	dir := strconv.Itoa(int(p.TGID))
+	dir := fs.dir(p.TGID)
 	f := fs.file(dir + "/maps")
 	b, err := f.read(ctx)
 	if err != nil {

@@ -78,7 +78,7 @@ func openRegular(path int) (*os.File, *unix.Stat_t, error) {
 
 // openIn opens a file by its path as a process sees it, and follows no link out of there.
 func (fs FS) openIn(pid int32, path string, flags, resolve uint64) (int, error) {
-	root, err := unix.Open(fs.path(strconv.Itoa(int(pid))+"/root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
+	root, err := unix.Open(fs.path(fs.dir(pid)+"/root"), unix.O_PATH|unix.O_DIRECTORY|unix.O_CLOEXEC, 0)
 	if err != nil {
 		return -1, err
 	}
@@ -92,7 +92,7 @@ func (fs FS) openIn(pid int32, path string, flags, resolve uint64) (int, error) 
 // mount namespace; where that needs more rights, the one of that path. Either may be another by now, which
 // would lend its names to all processes: it is taken only if the kernel calls it the same.
 func (fs FS) openMapped(pid int32, m *mapping) (*os.File, *unix.Stat_t, error) {
-	fd, err := unix.Open(fs.path(fmt.Sprintf("%d/map_files/%x-%x", pid, m.from, m.to)), unix.O_PATH|unix.O_CLOEXEC, 0)
+	fd, err := unix.Open(fs.path(fmt.Sprintf("%s/map_files/%x-%x", fs.dir(pid), m.from, m.to)), unix.O_PATH|unix.O_CLOEXEC, 0)
 	if err != nil {
 		fd, err = fs.openIn(pid, m.path, unix.O_PATH, 0)
 	}
@@ -202,7 +202,7 @@ const maxPerfMap = 16 << 20
 // the process's user or root that nobody else may write: anybody can put one there. What it names may take
 // room bytes.
 func (fs FS) readPerfMap(pid int32, room int) (*functionTable, error) {
-	status, err := fs.readSome(strconv.Itoa(int(pid))+"/status", 8192)
+	status, err := fs.readSome(fs.dir(pid)+"/status", 8192)
 	if err != nil {
 		return nil, err
 	}

@@ -6,7 +6,6 @@ import (
 	"cmp"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 
 	"bpf60/bpf"
@@ -20,13 +19,12 @@ type namer struct {
 	frames []ProfileFrame
 }
 
-// name makes stacks of addresses into those of functions; equal ones become one.
-func (p *Profile) name(t *tally, l *lookout) {
+// name makes stacks of addresses into those of functions; equal ones become one. Own is our own process.
+func (p *Profile) name(t *tally, l *lookout, own int32) {
 	n := &namer{look: l, known: make(map[ProfileFrame]int32)}
 	var kernel map[uint64]string
 	kernel, p.NoKernelNames = kernelNames(l.fs, t)
 	n.kernel = func(addr uint64) string { return kernel[addr] }
-	own := int32(os.Getpid())
 	stacks := make(map[string]*ProfileStack)
 	processes := make(map[Process]bool) // and whether what some of them ran is not known
 	var key []byte

@@ -85,7 +85,7 @@ func newReclaim(open func(map[bpf.ReclaimPart]bool) (reclaimReader, error), even
 	return &reclaimCollector{
 		open: open, events: events, vmstat: fs.file("vmstat"), fields: vmEventNames(), boot: bootNs, page: uint64(os.Getpagesize()),
 		comm: func(pid int32) Raw {
-			s, err := fs.text(fmt.Sprintf("%d/comm", pid))
+			s, err := fs.text(fs.dir(pid) + "/comm")
 			if err != nil {
 				return Raw{}
 			}

@@ -67,10 +67,9 @@ func (s *Slab) withoutRows() *Slab {
 // with interrupts off (count_partial, mm/slub.c; up to 10,000 slabs a list since 6.10, all before).
 // Who allocates meanwhile waits.
 const (
-	slabEvery    = 3 * time.Second       // slabtop's
-	slabRest     = 10 * time.Second      // once a reading has cost
-	slabDear     = 5 * time.Millisecond  // this much of a CPU
-	slabTooDear  = 50 * time.Millisecond // after this it is read no more
+	slabEvery    = 10 * time.Second
+	slabEarly    = time.Second / 2      // that a tick may come before its time
+	slabTooDear  = 5 * time.Millisecond // of a CPU: after this it is read no more, as long as we run
 	maxSlabCache = 1 << 14
 )
 
@@ -80,13 +79,14 @@ type slabCollector struct {
 	cost     func(read func()) time.Duration
 	pageSize uint64
 
-	lines []slabLine // of the last reading
+	lines []slabLine    // of the last reading, also when nobody looked since
+	read  time.Duration // when that was
 	prev  map[string]slabPrev
 	round uint64 // of readings
 	total SlabTotal
 
 	spent      time.Duration // CPU time of the last reading
-	next, last time.Duration // when to read again at the earliest; end of the last span
+	next, last time.Duration // when to read again at the earliest, whoever looks; end of the last span
 	begun      bool
 	err        error
 }
@@ -107,9 +107,9 @@ func (c *slabCollector) Meta() Meta {
 	return Meta{ID: SlabID, Interval: slabEvery, OnDemand: true}
 }
 
-// Start opens the file, to say at once that it may not be read.
+// Start opens the file, to say at once that it may not be read. What a reading cost, and when it was, holds on.
 func (c *slabCollector) Start(ctx context.Context) error {
-	c.prev, c.begun, c.next, c.err, c.spent = map[string]slabPrev{}, false, 0, nil, 0
+	c.prev, c.begun, c.err = map[string]slabPrev{}, false, nil
 	f, err := os.Open(c.fs.path("slabinfo"))
 	switch {
 	case errors.Is(err, fs.ErrPermission):
@@ -122,38 +122,46 @@ func (c *slabCollector) Start(ctx context.Context) error {
 	return errors.Join(f.Close(), ctx.Err())
 }
 
+// tooDear says that the last reading has cost too much for another one.
+func (c *slabCollector) tooDear() bool { return c.spent > slabTooDear }
+
+// Collect reads the file when it is time. To who looks again before that it gives the last reading.
 func (c *slabCollector) Collect(ctx context.Context, now time.Duration) (Sample, error) {
-	if c.begun && now < c.next {
-		return nil, ErrWarming
+	first := !c.begun
+	if c.tooDear() || now < c.next {
+		if !first || len(c.lines) == 0 {
+			return nil, ErrWarming
+		}
+		return c.sample(true), nil
 	}
 	var b []byte
 	var err error
 	c.spent = c.cost(func() { b, err = c.file.read(ctx) })
-	if c.spent > slabDear {
-		c.next = now + slabRest
-	}
+	c.next = now + slabEvery - slabEarly
 	if err == nil && len(b) == 0 {
 		err = errMasked
 	}
 	if err == nil {
 		c.lines, err = parseSlabinfo(b, c.lines[:0])
 	}
-	if c.spent > slabTooDear {
-		c.next = 1<<63 - 1
-	}
 	if err != nil {
+		c.lines = c.lines[:0]
 		c.err = fmt.Errorf("reading /proc/slabinfo: %w", err)
 		return nil, c.err
 	}
-	c.err = nil
-	first := !c.begun
+	c.err, c.read = nil, now
+	return c.sample(first), nil
+}
+
+// sample is the last reading; the first one has nothing to subtract.
+func (c *slabCollector) sample(first bool) *Slab {
 	if first {
-		c.last, c.begun, c.round = now, true, 0
+		c.last, c.begun, c.round = c.read, true, 0
 	}
-	s := &Slab{Span: Span{c.last, now}}
-	c.last = now
+	s := &Slab{Span: Span{c.last, c.read}}
+	c.last = c.read
 	c.derive(s, first)
-	return s, nil
+	return s
 }
 
 // derive fills the sample from the lines and makes them the ones to subtract next time. A cache
@@ -215,14 +223,11 @@ func (c *slabCollector) Probes() []Probe {
 	switch {
 	case c.err != nil:
 		p.State, p.Reason = Failed, clean(c.err.Error())
-	case !c.begun:
-	case c.spent > slabTooDear:
+	case c.tooDear():
 		p.State = Off
-		p.Reason = fmt.Sprintf("one reading took %d ms of a CPU with the kernel's lists locked", c.spent.Milliseconds())
+		p.Reason = fmt.Sprintf("one reading took %.1f ms of a CPU with the kernel's lists locked", c.spent.Seconds()*1000)
 		p.Remedy = "look once with slabtop -o"
-	case c.spent > slabDear:
-		p.State = Degraded
-		p.Reason = fmt.Sprintf("read each 10 s: it takes %d ms of a CPU with the kernel's lists locked", c.spent.Milliseconds())
+	case !c.begun:
 	default:
 		p.State, p.Reason = On, ""
 	}
@@ -230,7 +235,7 @@ func (c *slabCollector) Probes() []Probe {
 }
 
 func (c *slabCollector) Close() error {
-	c.begun, c.prev, c.lines = false, nil, nil
+	c.begun, c.prev = false, nil
 	return c.file.close()
 }
 

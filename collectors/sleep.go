@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"slices"
-	"strconv"
 	"time"
 	"unsafe"
 
@@ -105,7 +104,7 @@ func (c *sleepCollector) Collect(ctx context.Context, now time.Duration) (Sample
 
 // look asks the first threads of a process; false if it has ended.
 func (c *sleepCollector) look(p Process) (SleepCounts, bool) {
-	dir := strconv.Itoa(int(p.TGID)) + "/"
+	dir := c.fs.dir(p.TGID) + "/"
 	b, err := c.fs.readSome(dir+"stat", 4096)
 	var stat pidStat
 	if err != nil || parsePIDStat(b, &stat) != nil || p.Start != 0 && stat.StartTicks != p.Start/tickNs {

@@ -103,7 +103,7 @@ func (s *fdScan) who(pid int32) (p Process, comm [commLen]byte) {
 	if err != nil || parsePIDStat(b, &stat) != nil {
 		return p, comm
 	}
-	return Process{pid, ticksNs(stat.StartTicks)}, stat.Comm
+	return Process{s.fs.pids.here(pid), ticksNs(stat.StartTicks)}, stat.Comm
 }
 
 // parseSocketLink reads what a descriptor of a socket links to: "socket:[4711]".
@@ -139,7 +139,7 @@ func heldSockets(fs FS, pids []int32) map[uint32]bool {
 				out[inode] = true
 			}
 		}
-		_ = s.entries(fs.path(strconv.Itoa(int(pid))+"/fd"), look) // gone, or not ours to see
+		_ = s.entries(fs.path(fs.dir(pid)+"/fd"), look) // gone, or not ours to see
 	}
 	return out
 }

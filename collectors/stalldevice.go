@@ -187,7 +187,7 @@ func lookForDevices(fsys FS, asks []stallAsk) []stallFound {
 // worker reads the name of a kernel's worker, behind which stands what it works at:
 // kworker/u4:2+flush-254:0.
 func (l *deviceLook) worker(a stallAsk) (Raw, error) {
-	b, err := l.fs.readSome(strconv.Itoa(int(a.tid))+"/comm", 128)
+	b, err := l.fs.readSome(l.fs.dir(a.tid)+"/comm", 128)
 	if err != nil {
 		return Raw{}, err
 	}
@@ -218,7 +218,7 @@ func (l *deviceLook) disk(dev string) Raw {
 
 // file finds where the file of a thread's system call lies.
 func (l *deviceLook) file(a stallAsk) (Raw, error) {
-	dir := strconv.Itoa(int(a.tid))
+	dir := l.fs.dir(a.tid)
 	b, err := l.fs.readSome(dir+"/syscall", 256)
 	if err != nil {
 		return Raw{}, err

@@ -61,7 +61,7 @@ func (p *procStalls) Scan(ctx context.Context, now time.Duration, recs []stallRe
 		}
 		p.seen++
 		x := stallRec{
-			TID: r.PID, Task: Process{r.TGID, r.Start}, AtMost: NoBound, Switches: r.Run,
+			TID: p.fs.pids.here(r.PID), Task: Process{p.fs.pids.here(r.TGID), r.Start}, AtMost: NoBound, Switches: r.Run,
 			Comm: RawString(string(r.name())), Kernel: r.Kernel,
 		}
 		var frames []string

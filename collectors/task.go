@@ -36,8 +36,14 @@ type Tasks struct {
 	Running, Uninterruptible int    // threads in R (ourselves included) and D; from "/proc" leaders only
 	Zombies                  int    // processes
 	KernelThreads            int    // of Processes
-	Source                   string // "iter/task" or "/proc"
+	Source                   string // SourceIter or SourceProc
 }
+
+// What Tasks come from.
+const (
+	SourceIter = "iter/task"
+	SourceProc = "/proc"
+)
 
 func (t *Tasks) put(s *Snapshot) { s.Tasks = t }
 
@@ -55,6 +61,7 @@ const (
 // scanner that sees processes as a whole gives one record for each, as the leader's.
 type taskRec struct {
 	PID, TGID, PPID int32
+	There           int32       // what /proc calls PID; 0: not known
 	Start           uint64      // of the process, ns since boot
 	taskCounts                  // its own
 	Dead            *taskCounts // what the process's dead threads had counted, in the leader's record; nil if nothing; see gone
@@ -153,6 +160,9 @@ func (c *taskCollector) open(ctx context.Context, i int) error {
 	for c.use = i; c.use < len(c.scanners); c.use++ {
 		err := c.scanners[c.use].Open(ctx)
 		if err == nil {
+			if c.use == len(c.scanners)-1 {
+				c.book.fs.pids.trust()
+			}
 			return nil
 		}
 		if ctx.Err() != nil {

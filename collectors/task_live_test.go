@@ -189,7 +189,7 @@ func (c *child) run() {
 // liveTasks returns the collector with each source that works here.
 func liveTasks(t *testing.T, each func(t *testing.T, collect func() *Tasks)) {
 	sources := map[string]func() Collector{
-		"iter": func() Collector { return newTasks(NewFS(""), nil, newIterScanner(bpf.Inspect())) },
+		"iter": func() Collector { return newTasks(NewFS(""), nil, newIterScanner(bpf.Inspect(), &pidBook{})) },
 		"proc": func() Collector { return newTasks(NewFS(""), nil) },
 	}
 	for name, open := range sources {

@@ -75,7 +75,7 @@ func processCPU(t testing.TB) time.Duration {
 // BenchmarkTasks measures a Collect of this host, by source.
 func BenchmarkTasks(b *testing.B) {
 	for name, c := range map[string]Collector{
-		"iter": newTasks(NewFS(""), nil, newIterScanner(bpf.Inspect())),
+		"iter": newTasks(NewFS(""), nil, newIterScanner(bpf.Inspect(), &pidBook{})),
 		"proc": newTasks(NewFS(""), nil),
 	} {
 		b.Run(name, func(b *testing.B) {

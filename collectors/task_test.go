@@ -17,7 +17,7 @@ const ms = uint64(time.Millisecond)
 // rec is a thread of process tgid that started at 1 s, with ms of run time and of wait.
 func rec(pid, tgid int32, run, wait uint64) taskRec {
 	return taskRec{
-		PID: pid, TGID: tgid, Start: 1000 * ms, taskCounts: taskCounts{Run: run * ms}, Wait: wait * ms, Threads: 1, State: 'S', Comm: comm("x"),
+		PID: pid, TGID: tgid, There: pid, Start: 1000 * ms, taskCounts: taskCounts{Run: run * ms}, Wait: wait * ms, Threads: 1, State: 'S', Comm: comm("x"),
 	}
 }
 

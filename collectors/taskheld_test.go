@@ -18,6 +18,7 @@ type fakeTasks struct {
 	turns   []bool // after each
 	n       int
 	lagging error
+	pids    bpf.TaskPIDs
 }
 
 func (f *fakeTasks) Read(each func(*bpf.Task)) error {
@@ -27,9 +28,10 @@ func (f *fakeTasks) Read(each func(*bpf.Task)) error {
 	f.n++
 	return nil
 }
-func (f *fakeTasks) TakeTurns() bool { return f.turns[f.n-1] }
-func (f *fakeTasks) Lagging() error  { return f.lagging }
-func (f *fakeTasks) Close() error    { return nil }
+func (f *fakeTasks) TakeTurns() bool    { return f.turns[f.n-1] }
+func (f *fakeTasks) Lagging() error     { return f.lagging }
+func (f *fakeTasks) PIDs() bpf.TaskPIDs { return f.pids }
+func (f *fakeTasks) Close() error       { return nil }
 
 // TestHeldPages has a process whose CPUs hold pages back scanned several times.
 func TestHeldPages(t *testing.T) {

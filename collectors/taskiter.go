@@ -12,6 +12,7 @@ import (
 // taskReader is what the scanner needs of bpf.Tasks.
 type taskReader interface {
 	Read(each func(*bpf.Task)) error
+	PIDs() bpf.TaskPIDs
 	TakeTurns() bool
 	Lagging() error
 	Close() error
@@ -22,12 +23,16 @@ type iterScanner struct {
 	open func() (taskReader, error)
 	r    taskReader
 	held heldPages
+	pids *pidBook
 	seen uint64
 }
 
 // newIterScanner returns the scanner of choice: every thread, exact times, some microseconds a tick.
-func newIterScanner(k *bpf.Kernel) *iterScanner {
-	return &iterScanner{open: func() (taskReader, error) {
+func newIterScanner(k *bpf.Kernel, pids *pidBook) *iterScanner {
+	if k.OtherPIDs() {
+		pids.distrust()
+	}
+	return &iterScanner{pids: pids, open: func() (taskReader, error) {
 		t, err := bpf.OpenTasks(k)
 		if err != nil {
 			return nil, err
@@ -46,12 +51,23 @@ func (s *iterScanner) Open(context.Context) error {
 }
 
 func (s *iterScanner) Scan(_ context.Context, recs []taskRec) ([]taskRec, error) {
-	now := bootNs()
+	now, pids := bootNs(), s.r.PIDs()
+	found := &pidNames{}
+	if pids == bpf.PIDsOther {
+		found.there, found.here = make(map[int32]int32), make(map[int32]int32)
+	}
 	err := s.r.Read(func(t *bpf.Task) {
+		there := t.Pid
+		if pids != bpf.PIDsSame {
+			there = t.NsPid
+		}
+		if pids == bpf.PIDsOther && there > 0 {
+			found.there[t.Pid], found.here[there] = there, t.Pid
+		}
 		rss, swap := s.held.pages(t)
 		delay, lacks := lived(t.BlkioDelay, t.Start, now)
 		recs = append(recs, taskRec{
-			PID: t.Pid, TGID: t.Tgid, PPID: t.Ppid, Start: t.Start,
+			PID: t.Pid, TGID: t.Tgid, There: there, PPID: t.Ppid, Start: t.Start,
 			taskCounts: iterCounts(&t.Own), Dead: deadCounts(&t.Dead), Wait: t.Wait, Delay: delay,
 			RSS: rss, Swap: swap, VSZ: t.Vsz, Cgroup: t.Cgroup, NetNS: t.Netns, ExecID: t.ExecId,
 			UID: t.Uid, Threads: 1, Nice: int8(t.StaticPrio - 120), Prio: int16(t.Prio - 100), Policy: uint8(t.Policy),
@@ -65,6 +81,7 @@ func (s *iterScanner) Scan(_ context.Context, recs []taskRec) ([]taskRec, error)
 		s.seen++
 	})
 	s.held.scanned(s.r.TakeTurns())
+	s.pids.follow(pids, found)
 	return recs, err
 }
 
@@ -128,6 +145,12 @@ func (s *iterScanner) Probe() Probe {
 	if s.r == nil {
 		return p
 	}
+	if s.r.PIDs() == bpf.PIDsUnknown {
+		p.State = Degraded
+		p.Reason = "in a container's PID namespace: PIDs are the host's, command lines unknown"
+		p.Remedy = "run on the host, or in its PID namespace: docker run --pid=host"
+		return p
+	}
 	if err := s.r.Lagging(); err != nil {
 		p.State = Degraded
 		p.Reason = "RSS lacks what each CPU keeps of the kernel's counts, up to 32 pages of a kind and more: " + err.Error()
@@ -136,7 +159,7 @@ func (s *iterScanner) Probe() Probe {
 	return p
 }
 
-func (s *iterScanner) Source() string { return "iter/task" }
+func (s *iterScanner) Source() string { return SourceIter }
 
 func (s *iterScanner) Close() error {
 	if s.r == nil {

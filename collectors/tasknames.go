@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"strconv"
 	"sync/atomic"
 	"time"
 )
@@ -49,6 +48,7 @@ func newNameBook(fs FS) *nameBook { return &nameBook{fs: fs, users: newUserBook(
 // argsAsk asks for the command line of a process, and for the path of its cgroup if that is not known.
 type argsAsk struct {
 	Process
+	there    int32 // what /proc calls it; 0: not known
 	cgroup   uint64
 	withPath bool
 }
@@ -116,7 +116,11 @@ func (r *argsReader) run(fs FS) {
 // wrong line for a moment at most: its ProcInfo ends with the next scan.
 func readNames(fs FS, ask argsAsk) argsAnswer {
 	a := argsAnswer{argsAsk: ask, state: ArgsRead}
-	dir := strconv.Itoa(int(ask.TGID))
+	if ask.there == 0 {
+		a.state = ArgsElsewhere
+		return a
+	}
+	dir := pidDir(ask.there)
 	b, err := fs.readSome(dir+"/cmdline", 4*MaxArgs)
 	if err != nil {
 		a.state = ArgsGone
@@ -268,7 +272,7 @@ func (b *nameBook) read(recs []taskRec, t *Tasks) {
 	for _, i := range b.unread {
 		info := recs[i].info
 		_, known := b.paths[info.Cgroup]
-		r.batch = append(r.batch, argsAsk{info.Process, info.Cgroup, !known})
+		r.batch = append(r.batch, argsAsk{info.Process, recs[i].There, info.Cgroup, !known})
 	}
 	r.busy, r.seen, r.since = true, 0, time.Now()
 	r.at.Store(0)

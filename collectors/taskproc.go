@@ -72,7 +72,7 @@ func (k *knownProc) unmoved(now schedStat) bool {
 // newProcScanner returns the scanner of last resort.
 func newProcScanner(fs FS) *procScanner { return &procScanner{fs: fs, dir: -1} }
 
-func (p *procScanner) Source() string { return "/proc" }
+func (p *procScanner) Source() string { return SourceProc }
 
 func (p *procScanner) Open(ctx context.Context) error {
 	if err := ctx.Err(); err != nil {
@@ -87,9 +87,9 @@ func (p *procScanner) Open(ctx context.Context) error {
 	p.buf = make([]byte, 4096)
 	p.known = make(map[int32]knownProc)
 	p.round = 0
-	// PID 1 is always there: a mount with hidepid=2 hides it from others than root.
+	// PID 1 is always there: a mount with hidepid=2 hides it from others than root, one with hidepid=1 its files.
 	_, err = p.read(1, "/stat")
-	p.hidden = errors.Is(err, unix.ENOENT)
+	p.hidden = errors.Is(err, unix.ENOENT) || errors.Is(err, unix.EPERM) || errors.Is(err, unix.EACCES)
 	return nil
 }
 
@@ -203,7 +203,7 @@ func (p *procScanner) stat(pid int32, sched schedStat, due bool, rec *taskRec) (
 		return false, nil // cut off by its end
 	}
 	r := taskRec{
-		PID: pid, TGID: pid, PPID: s.PPID,
+		PID: pid, TGID: pid, There: pid, PPID: s.PPID,
 		Start: ticksNs(s.StartTicks), Wait: sched.Wait, Delay: ticksNs(s.BlockTicks),
 		RSS: s.RSS, VSZ: s.VSize / uint64(p.page),
 		UID: rec.UID, Threads: max(s.Threads, 1), Nice: s.Nice, Prio: s.Prio, Policy: s.Policy,

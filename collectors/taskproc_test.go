@@ -6,11 +6,14 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -88,16 +91,16 @@ func TestProcScanFixture(t *testing.T) {
 	const lacks = LackSwitches | LackSwap | LackDelay
 	want := []taskRec{
 		{
-			PID: 1, TGID: 1, Start: 310e6, Wait: 10454073, Threads: 12, Prio: 20, State: 'S', Lacks: lacks | LackIO | LackThreads,
+			PID: 1, TGID: 1, There: 1, Start: 310e6, Wait: 10454073, Threads: 12, Prio: 20, State: 'S', Lacks: lacks | LackIO | LackThreads,
 			taskCounts: taskCounts{Run: 10560e6, User: 1590e6, Sys: 8970e6, MinFlt: 38272, MajFlt: 69}, RSS: 4779, VSZ: 11799, Comm: comm("systemd"), LastCPU: 2,
 		},
 		{
-			PID: 2, TGID: 2, Start: 310e6, Wait: 11161816, Threads: 1, Prio: 20, State: 'S', Kernel: true, Lacks: lacks,
+			PID: 2, TGID: 2, There: 2, Start: 310e6, Wait: 11161816, Threads: 1, Prio: 20, State: 'S', Kernel: true, Lacks: lacks,
 			taskCounts: taskCounts{Run: 7756062}, Comm: comm("kthreadd"), LastCPU: 1,
 		},
-		{PID: 4, TGID: 4, PPID: 2, Start: 310e6, Threads: 1, Nice: -20, State: 'I', Kernel: true, Lacks: lacks, Comm: comm("kworker/R-rcu_gp"), LastCPU: 1},
+		{PID: 4, TGID: 4, There: 4, PPID: 2, Start: 310e6, Threads: 1, Nice: -20, State: 'I', Kernel: true, Lacks: lacks, Comm: comm("kworker/R-rcu_gp"), LastCPU: 1},
 		{
-			PID: 4711, TGID: 4711, PPID: 1, Start: 3219370e6, Wait: 1262381, Threads: 3, Prio: 20, State: 'S', Lacks: lacks | LackIO | LackThreads,
+			PID: 4711, TGID: 4711, There: 4711, PPID: 1, Start: 3219370e6, Wait: 1262381, Threads: 3, Prio: 20, State: 'S', Lacks: lacks | LackIO | LackThreads,
 			taskCounts: taskCounts{Run: 80e6, User: 60e6, Sys: 20e6, MinFlt: 2936, MajFlt: 4}, RSS: 3459, VSZ: 41060, Comm: comm("\x1b]0;P\n) S 1)"), LastCPU: 2,
 		},
 	}
@@ -137,7 +140,7 @@ func TestProcScanChanges(t *testing.T) {
 	const pid, sched = 100, "30000000 5 1\n"
 	tree.process(pid, "S", "50", sched)
 	first := taskRec{
-		PID: pid, TGID: pid, PPID: 1, UID: 1000, Start: 500e6, Wait: 5, Threads: 1, Prio: 20, State: 'S', Lacks: LackSwitches | LackSwap | LackDelay, RSS: 1, VSZ: 1, Comm: comm("x"),
+		PID: pid, TGID: pid, There: pid, PPID: 1, UID: 1000, Start: 500e6, Wait: 5, Threads: 1, Prio: 20, State: 'S', Lacks: LackSwitches | LackSwap | LackDelay, RSS: 1, VSZ: 1, Comm: comm("x"),
 		taskCounts: taskCounts{Run: 30e6, User: 10e6, Sys: 10e6, MinFlt: 9, MajFlt: 9, Read: 8192, Write: 4096, CancelledW: 512},
 	}
 	with := func(change func(*taskRec)) []taskRec {
@@ -295,6 +298,71 @@ func TestProcScanHost(t *testing.T) {
 	if kid.PPID != int32(os.Getpid()) || kid.Start > before || before-kid.Start > uint64(10*time.Second) {
 		t.Errorf("our child = %+v, at %d ns since boot", kid, before)
 	}
+}
+
+// TestProcHidden mounts /proc so that it hides other users' processes, each way there is, and looks as nobody.
+func TestProcHidden(t *testing.T) {
+	if os.Geteuid() != 0 {
+		lacking(t, "mounting needs root")
+	}
+	for option, want := range map[string]bool{"hidepid=0": false, "hidepid=1": true, "hidepid=2": true} {
+		t.Run(option, func(t *testing.T) {
+			dir, err := os.MkdirTemp("", "bpf60-proc-") // t.TempDir is closed to others
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer os.Remove(dir)
+			if err := os.Chmod(dir, 0o755); err != nil {
+				t.Fatal(err)
+			}
+			var probe Probe
+			done := make(chan error)
+			go func() {
+				runtime.LockOSThread() // never unlocked: the thread ends with its rights and its mounts
+				done <- asNobody(dir, option, func() error {
+					p := newProcScanner(NewFS(dir))
+					if err := p.Open(context.Background()); err != nil {
+						return err
+					}
+					defer p.Close()
+					_, err := p.Scan(context.Background(), nil)
+					probe = p.Probe()
+					return err
+				})
+			}()
+			if err := <-done; err != nil {
+				t.Fatal(err)
+			}
+			if hidden := strings.Contains(probe.Reason, "hidepid"); hidden != want || hidden && probe.Remedy != "run as root" {
+				t.Errorf("probe = %+v, want that processes are hidden: %v", probe, want)
+			}
+		})
+	}
+}
+
+// asNobody mounts a /proc of this thread alone, gives its rights away and calls f.
+func asNobody(dir, option string, f func() error) error {
+	const nobody = 65534
+	if err := unix.Unshare(unix.CLONE_NEWNS); err != nil {
+		return fmt.Errorf("making a mount namespace: %w", err)
+	}
+	if err := unix.Mount("", "/", "", unix.MS_REC|unix.MS_PRIVATE, ""); err != nil {
+		return fmt.Errorf("making mounts private: %w", err)
+	}
+	if err := unix.Mount("proc", dir, "proc", 0, option); err != nil {
+		return fmt.Errorf("mounting proc: %w", err)
+	}
+	// The raw calls change this thread alone. Who is in group 0 sees all.
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETGROUPS, 0, 0, 0); errno != 0 {
+		return errno
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESGID, nobody, nobody, nobody); errno != 0 {
+		return errno
+	}
+	if _, _, errno := unix.RawSyscall(unix.SYS_SETRESUID, nobody, nobody, nobody); errno != 0 {
+		return errno
+	}
+	return f()
 }
 
 // BenchmarkTaskScan sets our scan beside gopsutil's way to the same columns.

@@ -61,10 +61,11 @@ type ArgsState uint8
 
 // What is known of a command line.
 const (
-	ArgsUnread ArgsState = iota
-	ArgsRead             // empty: it has none, as kernel threads
-	ArgsGone             // could not be read
-	ArgsStuck            // reading it blocks
+	ArgsUnread    ArgsState = iota
+	ArgsRead                // empty: it has none, as kernel threads
+	ArgsGone                // could not be read
+	ArgsStuck               // reading it blocks
+	ArgsElsewhere           // the process is in another PID namespace than we are: /proc does not tell
 )
 
 // Micros is a time in microseconds; what is longer than 71 minutes stays at that.

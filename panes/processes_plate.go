@@ -125,6 +125,8 @@ func argsOf(p *collectors.ProcInfo) string {
 		return clean(p.Comm) + " (arguments cannot be read)"
 	case collectors.ArgsStuck:
 		return clean(p.Comm) + " (reading its arguments blocks)"
+	case collectors.ArgsElsewhere:
+		return clean(p.Comm) + " (arguments unknown: in another PID namespace than bpf60)"
 	case collectors.ArgsRead:
 	}
 	return clean(p.Comm) + " (has no arguments)"

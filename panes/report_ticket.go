@@ -293,7 +293,7 @@ func qualityNotes(r Report) []string {
 	if s := newest(r.Frame, selfOf); s != nil {
 		head += fmt.Sprintf(" · own cost %.2f s CPU, %s at most, bpf %.3f s~", s.CPUTotal.Seconds(), widget.Bytes(s.MaxRSS), s.BPFTotal.Seconds())
 	}
-	out := append([]string{head}, lateNotes(r.Frame)...)
+	out := append(append([]string{head}, lateNotes(r.Frame)...), pidNotes(r.Frame)...)
 	groups := make(map[string][]string) // names of the probes that share state, reason and remedy
 	var order, idle []string
 	var costly []collectors.Probe
