@@ -89,6 +89,11 @@ func child(what string) {
 		}
 		fmt.Fprintln(os.Stdout, "ready")
 		time.Sleep(time.Hour)
+	case "hold": // all facades, sampling on those CPUs
+		if err := hold(arg); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
 	case "touch": // so many pages on each CPU
 		n, _ := strconv.Atoi(arg)
 		touchOnEach(n)

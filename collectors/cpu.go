@@ -30,6 +30,10 @@ type CPU struct {
 	All  Ticks     // delta of the "cpu" line, in USER_HZ ticks; of the CPUs that are not New where it jumped
 	CPUs []CPUTime // online CPUs, ascending; one that came in the span is marked New
 
+	// NoIRQTime says that no CPU has a tick in its irq column since boot: the kernel does not account
+	// for hardware interrupts (IRQ_TIME_ACCOUNTING), and IRQ being 0 tells nothing.
+	NoIRQTime bool
+
 	Switches   uint64 // ctxt delta
 	Interrupts uint64 // intr delta (first number)
 	Forks      uint64 // processes delta
@@ -181,6 +185,7 @@ func deriveCPU(prev, cur *kernelStat, span Span) *CPU {
 		Span:          span,
 		All:           cur.All.Since(prev.All),
 		CPUs:          make([]CPUTime, len(cur.CPUs)),
+		NoIRQTime:     cur.All.IRQ == 0,
 		Switches:      since(prev.Switches, cur.Switches),
 		Interrupts:    since(prev.Interrupts, cur.Interrupts),
 		Forks:         since(prev.Forks, cur.Forks),

@@ -31,6 +31,11 @@ func TestDeriveCPU(t *testing.T) {
 			kernelStat{All: ticks(5, 199, 290), CPUs: []CPUTime{{CPU: 0, Ticks: ticks(5, 199, 290)}}},
 			CPU{All: ticks(4, 0, 0), CPUs: []CPUTime{{CPU: 0, Ticks: ticks(4, 0, 0)}}},
 		},
+		"interrupts are accounted for, and there were none": {
+			kernelStat{All: Ticks{IRQ: 7}},
+			kernelStat{All: Ticks{IRQ: 7}},
+			CPU{CPUs: []CPUTime{}},
+		},
 		"counters step back": {
 			kernelStat{Switches: 10, Interrupts: 20, Forks: 30},
 			kernelStat{Switches: 9, Interrupts: 21, Forks: 0},
@@ -69,7 +74,7 @@ func TestDeriveCPU(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			tt.want.Span, tt.want.TickLen = span, 10*time.Millisecond
+			tt.want.Span, tt.want.TickLen, tt.want.NoIRQTime = span, 10*time.Millisecond, tt.cur.All.IRQ == 0
 			if diff := cmp.Diff(&tt.want, deriveCPU(&tt.prev, &tt.cur, span)); diff != "" {
 				t.Errorf("deriveCPU (-want +got):\n%s", diff)
 			}
@@ -128,7 +133,7 @@ func TestCPUCollector(t *testing.T) {
 
 	want := &CPU{
 		Span: Span{3 * time.Second, 3 * time.Second}, CPUs: []CPUTime{{CPU: 0}},
-		Running: 2, Blocked: 1, VMKnown: true, SwitchesTotal: 50, TickLen: 10 * time.Millisecond,
+		Running: 2, Blocked: 1, VMKnown: true, SwitchesTotal: 50, TickLen: 10 * time.Millisecond, NoIRQTime: true,
 	}
 	if diff := cmp.Diff(want, collectAs[*CPU](t, c, 3*time.Second)); diff != "" {
 		t.Errorf("first sample (-want +got):\n%s", diff)

@@ -249,7 +249,7 @@ func oneVector(chosen Limits) Rule {
 
 // oneLine: hardware interrupts fill one CPU while the others have few.
 func oneLine(chosen Limits) Rule {
-	r := Rule{ID: "cpu.interrupts", Says: "hardware interrupts take one CPU while the others have few; needs a kernel that accounts their time", Needs: []string{"mpstat"}}
+	r := Rule{ID: "cpu.interrupts", Says: "hardware interrupts take one CPU while the others have few; needs a kernel that accounts their time", Resource: "interrupts", Needs: []string{"mpstat"}}
 	one := r.limit(chosen, Limit{"cpu", 80, "%", 1, 100, "of one CPU's time in hardware interrupts over 10 s"})
 	mean := r.limit(chosen, Limit{"mean", 30, "%", 1, 100, "of all CPUs' time, above which the load is not one CPU's"})
 	r.Check = lately(func(w *recent) (Finding, []collectors.Want) {
@@ -265,6 +265,12 @@ func oneLine(chosen Limits) Rule {
 			Pane:     "cpu", Row: fmt.Sprint(cpu), Command: "cat /proc/interrupts",
 		}, nil
 	})
+	r.Blind = func(h *History) (string, string) {
+		if !recently(h).cpu().noIRQ {
+			return "", ""
+		}
+		return "the kernel does not account for their time: irq of /proc/stat has been 0 since boot", "hardirqs times them: interrupts of the CPU pane (t)"
+	}
 	return r
 }
 

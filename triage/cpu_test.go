@@ -4,6 +4,7 @@ package triage
 
 import (
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -157,6 +158,21 @@ func TestThrottled(t *testing.T) {
 		"at its start, for 8 s":  {h: ticking(8, app, stops("/pod", 10, 6, ms(350)))},
 		"without a quota at all": {h: ticking(10, app)},
 	})
+}
+
+// A kernel that does not account for interrupts cannot rule them out; the rest of the CPUs' time it can.
+func TestInterruptsNotAccounted(t *testing.T) {
+	unaccounted := func(_ int, s *collectors.Snapshot, _ collectors.Span) { s.CPU.NoIRQTime = true }
+	r := All(nil)[indexOf(t, "cpu.interrupts")]
+	if why, remedy := r.Blind(ticking(10, ticksOf(0, idleCPU()), unaccounted)); why == "" || !strings.Contains(remedy, "hardirqs") {
+		t.Errorf("blind: %q, %q; want a reason, and hardirqs", why, remedy)
+	}
+	if why, _ := r.Blind(ticking(10, ticksOf(0, idleCPU()))); why != "" {
+		t.Errorf("a kernel that accounts for them does not rule them out: %s", why)
+	}
+	if r.Resource == "" {
+		t.Error("the CPUs are not ruled out either")
+	}
 }
 
 func TestStolen(t *testing.T) {

@@ -104,6 +104,7 @@ type cpuSum struct {
 	ins      int    // of them, those in which something was swapped in
 	outs     int    // swapped out
 	swap     bool   // /proc/vmstat was read
+	noIRQ    bool   // the kernel does not account for the time of hardware interrupts
 }
 
 // cpu sums /proc/stat, once a tick.
@@ -124,6 +125,7 @@ func (r *recent) cpu() *cpuSum {
 		c.runnable += float64(max(s.Running-1, 0))
 		c.swapIn, c.swapOut, c.read = c.swapIn+s.SwapIn, c.swapOut+s.SwapOut, c.read+s.BlocksIn<<10
 		c.swap = c.swap && s.VMKnown
+		c.noIRQ = s.NoIRQTime
 		if s.SwapIn > 0 {
 			c.ins++
 		}

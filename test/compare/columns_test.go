@@ -37,10 +37,17 @@ type moves struct {
 	step  float64 // the smallest step of the counter behind it, at both ends of the window
 	gauge bool    // it has no window: it may be anywhere between two readings
 	total bool    // it is what came together in the window, not a rate: ours has a longer window
+	none  bool    // they print 0 where there is nothing to divide by or nobody counts, we print -
 	maybe bool    // ours may be missing: the kernel is known to count it wrong where others take what it says
 }
 
 func rate(step float64) moves { return moves{step: step} }
+
+// orNone lets ours be missing where theirs is 0.
+func orNone(m moves) moves {
+	m.none = true
+	return m
+}
 
 // still is a gauge that moves so much between two readings, besides what the tool saw.
 func still(step float64) moves { return moves{step: step, gauge: true} }
@@ -117,7 +124,9 @@ func columns() []column {
 	add("vmstat", "cpu", events, "KiB", "si so")
 	add("vmstat 1", "cpu", still(1), "", "r b")
 	add("vmstat once", "memory", gauge, "KiB", "swpd free buff=buff|buffers cache")
-	add("mpstat", "cpu", ticks, "", "%usr %nice %sys %iowait %irq %soft %steal %guest %gnice %idle")
+	// %irq is - where the kernel does not account for it, and 0 in mpstat.
+	add("mpstat", "cpu", orNone(ticks), "", "%irq")
+	add("mpstat", "cpu", ticks, "", "%usr %nice %sys %iowait %soft %steal %guest %gnice %idle")
 	add("pidstat", "processes", ticks, "", "%usr %system=%sys|%system %guest %wait %CPU")
 	add("pidstat", "processes", still(0.01), "", "%MEM")
 	add("pidstat", "processes", events, "", "minflt/s majflt/s cswch/s nvcswch/s")
@@ -132,9 +141,9 @@ func columns() []column {
 	add("pidstat", "processes", moves{step: 2 + span, total: true, maybe: true}, "ticks", "iodelay")
 	add("iostat", "disk", events, "", "r/s w/s d/s f/s rrqm/s wrqm/s drqm/s")
 	add("iostat", "disk", blocks, "KiB", "rkB/s wkB/s dkB/s")
-	add("iostat", "disk", rate(0.5), "", "%rrqm %wrqm %drqm")
-	add("iostat", "disk", rate(0.02), "", "r_await w_await d_await f_await")
-	add("iostat", "disk", rate(0.1), "KiB", "rareq-sz wareq-sz dareq-sz")
+	add("iostat", "disk", orNone(rate(0.5)), "", "%rrqm %wrqm %drqm")
+	add("iostat", "disk", orNone(rate(0.02)), "", "r_await w_await d_await f_await")
+	add("iostat", "disk", orNone(rate(0.1)), "KiB", "rareq-sz wareq-sz dareq-sz")
 	add("iostat", "disk", rate(0.001), "", "aqu-sz")
 	add("iostat", "disk", rate(0.1), "", "%util")
 	add("free", "memory", gauge, "bytes", "total used free shared buff/cache=buffers+cache available")
@@ -148,7 +157,7 @@ func columns() []column {
 	add("sar", "memory", events, "", "fault/s majflt/s pgscank/s pgscand/s pgsteal/s")
 	add("sar", "network", events, "", "rxpck/s txpck/s rxcmp/s txcmp/s rxmcst/s")
 	add("sar", "network", blocks, "KiB", "rxkB/s txkB/s")
-	add("sar", "network", rate(0.01), "", "%ifutil")
+	add("sar", "network", orNone(rate(0.01)), "", "%ifutil")
 	add("sar", "network", events, "", "rxerr/s txerr/s coll/s rxdrop/s txdrop/s txcarr/s rxfram/s rxfifo/s txfifo/s")
 	// sar 12.6 says retrans/s for what is retrseg/s elsewhere.
 	add("sar", "tcp", events, "", "active/s passive/s iseg/s oseg/s atmptf/s estres/s retrseg/s retrans/s=retrseg/s isegerr/s orsts/s")

@@ -282,8 +282,8 @@ func compareCell(col column, row string, theirs []record, ours report) (compared
 	if state == noRow && c.lo == 0 && c.hi == 0 {
 		return c, false // what does nothing is not listed
 	}
-	if state == noNumber && c.lo == 0 && c.hi == 0 {
-		v, state = 0, here // an average of nothing: they print 0, we -
+	if state == noNumber && col.none && c.lo == 0 && c.hi == 0 {
+		v, state = 0, here
 	}
 	if state == noNumber && col.maybe {
 		return c, false
