@@ -119,7 +119,7 @@ func (p *Disk) Keys() []keymap.Key {
 func (p *Disk) list() *list { return &p.lists[p.view] }
 
 // Update implements Pane.
-func (p *Disk) Update(msg tea.Msg) tea.Cmd {
+func (p *Disk) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.view = iostatView
@@ -129,18 +129,18 @@ func (p *Disk) Update(msg tea.Msg) tea.Cmd {
 			}
 		}
 		p.list().choose(msg.Row)
-		return send(WantMsg{})
+		return WantMsg{}
 	case Press:
 		return p.press(msg)
 	}
 	return nil
 }
 
-func (p *Disk) press(msg Press) tea.Cmd {
+func (p *Disk) press(msg Press) Answer {
 	switch msg.ID {
 	case keyDiskView:
 		p.view = (p.view + 1) % diskViews
-		return send(WantMsg{})
+		return WantMsg{}
 	case keyDiskAll:
 		p.all = !p.all
 	case keyDiskDraw:
@@ -149,9 +149,9 @@ func (p *Disk) press(msg Press) tea.Cmd {
 		if p.split = (p.split + 1) % blockSplits; p.split == byAsker {
 			p.single = askers(msg.Frame)
 		}
-		return send(WantMsg{})
+		return WantMsg{}
 	case keyDiskReset:
-		return send(MarkMsg{})
+		return MarkMsg{}
 	case keyCgroups:
 		return openCgroups(ioResource)
 	case keymap.Open:
@@ -161,9 +161,9 @@ func (p *Disk) press(msg Press) tea.Cmd {
 		case p.view == ownerView:
 			return openWho(msg.Frame, r)
 		case name != "":
-			return send(OpenMsg{newDiskPage(name)})
+			return OpenMsg{newDiskPage(name)}
 		default:
-			return send(SayMsg{"no disk of this host is known for this row"})
+			return SayMsg{"no disk of this host is known for this row"}
 		}
 	default:
 		p.list().press(msg.ID, p.current(msg.Frame))

@@ -46,21 +46,21 @@ func newPathPage(name string, directory bool) *pathPage {
 }
 
 // openPath opens the page of a path; of a directory, of the files in it.
-func openPath(name string, directory bool) tea.Cmd {
+func openPath(name string, directory bool) Answer {
 	if name == "" {
-		return send(SayMsg{"no path is known for this row"})
+		return SayMsg{"no path is known for this row"}
 	}
-	return send(OpenMsg{newPathPage(name, directory)})
+	return OpenMsg{newPathPage(name, directory)}
 }
 
 // openRowPath opens the page of the path in the last cell of a row.
-func openRowPath(_ Frame, r Row) tea.Cmd { return openPath(lastText(r), false) }
+func openRowPath(_ Frame, r Row) Answer { return openPath(lastText(r), false) }
 
 // openPathOf is the same for the rows of a page about something else.
-func openPathOf(f Frame, _ collectors.Target, r Row) tea.Cmd { return openRowPath(f, r) }
+func openPathOf(f Frame, _ collectors.Target, r Row) Answer { return openRowPath(f, r) }
 
 // openRowDirectory opens the page of the directory in the last cell of a row.
-func openRowDirectory(_ Frame, r Row) tea.Cmd { return openPath(lastText(r), true) }
+func openRowDirectory(_ Frame, r Row) Answer { return openPath(lastText(r), true) }
 
 // lastText is the text of a row's last cell; empty without one.
 func lastText(r Row) string {
@@ -154,7 +154,7 @@ func (p *pathPage) Wants(Scope) []collectors.Want {
 func (p *pathPage) Keys() []keymap.Key { return p.parts.keysWith(p.draw.keys()) }
 
 // Update implements Pane. Select takes a section, or a section and a row: "results/ENOENT".
-func (p *pathPage) Update(msg tea.Msg) tea.Cmd {
+func (p *pathPage) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.parts.choose(msg.Row)

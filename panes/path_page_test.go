@@ -246,7 +246,7 @@ func TestFindingsLeadToPaths(t *testing.T) {
 	} {
 		r := resize(fixture("busy"), 80, 24)
 		press(r, "1")
-		run(r, leadTo(tt.x))
+		r.answer(leadTo(tt.x))
 		p, ok := r.top().(*pathPage)
 		if ok != (tt.path != "") || ok && (p.path != tt.path || p.directory != tt.directory) {
 			t.Errorf("%s: %s is on the screen: %+v", name, r.top().Info().Title, p)

@@ -7,15 +7,13 @@ import (
 	"slices"
 	"syscall"
 
-	tea "github.com/charmbracelet/bubbletea"
-
 	"bpf60/collectors"
 	"bpf60/panes/widget"
 )
 
 // sections are the tables of a path. A directory has two more: its files, and who makes and deletes there.
 func (p *pathPage) sections() []section {
-	who := func(f Frame, _ collectors.Target, r Row) tea.Cmd { return openWho(f, r) }
+	who := func(f Frame, _ collectors.Target, r Row) Answer { return openWho(f, r) }
 	out := []section{
 		{id: "who", title: "who", table: p.users, open: who, opens: "process", none: "nobody has opened or deleted it, or waited for it, while somebody looked"},
 		{id: "results", title: "results", table: p.outcomes, open: p.openResult, opens: "process", none: "nobody has opened it while somebody looked"},
@@ -104,7 +102,7 @@ func (p *pathPage) outcomes(f Frame, _ collectors.Target) Table {
 }
 
 // openResult opens the process that got a result most.
-func (p *pathPage) openResult(f Frame, _ collectors.Target, r Row) tea.Cmd {
+func (p *pathPage) openResult(f Frame, _ collectors.Target, r Row) Answer {
 	return openProcess(f, r.Target.Process, collectors.RawString(r.Target.Name))
 }
 

@@ -73,7 +73,7 @@ func (p *Probes) table(f Frame) Table {
 }
 
 // Update implements Pane.
-func (p *Probes) Update(msg tea.Msg) tea.Cmd {
+func (p *Probes) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.timed = false
@@ -83,10 +83,10 @@ func (p *Probes) Update(msg tea.Msg) tea.Cmd {
 		switch msg.ID {
 		case keyPrograms:
 			p.timed = !p.timed
-			return send(WantMsg{})
+			return WantMsg{}
 		case keymap.Open:
 			if r, ok := p.list().row(t); ok && !p.timed {
-				return send(OpenMsg{newProbePage(r.ID)})
+				return OpenMsg{newProbePage(r.ID)}
 			}
 		default:
 			p.list().press(msg.ID, t)
@@ -227,7 +227,7 @@ func (p *Probes) programTable(f Frame) Table {
 		return t
 	}
 	span := s.Seconds()
-	for i, r := range s.Programs {
+	for _, r := range s.Programs {
 		runs, ns, cost := perSecond(r.Count, s.Span), Missing("it did not run"), Missing("nothing was timed")
 		if !s.Timed {
 			why, remedy := whyNot(f, collectors.RunsID, "bpf-stats")
@@ -238,7 +238,7 @@ func (p *Probes) programTable(f Frame) Table {
 				ns = Number(float64(r.Time) / float64(r.Count))
 			}
 		}
-		t.Rows = append(t.Rows, Row{ID: fmt.Sprintf("%s %d", r.Name, i), Cells: []Cell{
+		t.Rows = append(t.Rows, Row{ID: r.Name, Cells: []Cell{
 			Say(r.Name), runs, ns, cost, perSecond(r.Missed, s.Span),
 		}})
 	}

@@ -69,7 +69,7 @@ func (p *socketPage) Keys() []keymap.Key {
 }
 
 // Update implements Pane. Select takes a section, or a section and a row: "numbers/cwnd".
-func (p *socketPage) Update(msg tea.Msg) tea.Cmd {
+func (p *socketPage) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.parts.choose(msg.Row)
@@ -82,15 +82,15 @@ func (p *socketPage) Update(msg tea.Msg) tea.Cmd {
 }
 
 // openHolder opens the page of the process that has a socket.
-func openHolder(f Frame, id *collectors.SocketID) tea.Cmd {
+func openHolder(f Frame, id *collectors.SocketID) Answer {
 	if id.Owner == nil {
-		return send(SayMsg{"no process is known that has this socket"})
+		return SayMsg{"no process is known that has this socket"}
 	}
 	return openProcess(f, id.Owner.Process, id.Owner.Comm)
 }
 
 // openListener opens the page of the process of a socket that listens.
-func openListener(f Frame, r Row) tea.Cmd {
+func openListener(f Frame, r Row) Answer {
 	if s := socketsOver(f); s != nil {
 		for i := range s.Listeners {
 			if cookieID(s.Listeners[i].Cookie) == r.ID {
@@ -98,7 +98,7 @@ func openListener(f Frame, r Row) tea.Cmd {
 			}
 		}
 	}
-	return send(SayMsg{"nobody listens there any more"})
+	return SayMsg{"nobody listens there any more"}
 }
 
 // Describe implements Describer.

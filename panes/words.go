@@ -60,7 +60,7 @@ func pidChoices(r *Root) []choice {
 	out := make([]choice, 0, len(list))
 	for _, x := range list {
 		name := strconv.Itoa(int(x.PID))
-		out = append(out, choice{name: name, does: clean(x.Comm), do: func(r *Root) (tea.Cmd, bool) { return takePID(r, name), false }})
+		out = append(out, choice{name: name, does: clean(x.Comm), do: func(r *Root) tea.Cmd { return takePID(r, name) }})
 	}
 	return out
 }
@@ -106,7 +106,7 @@ func cgroupChoices(r *Root) []choice {
 	var out []choice
 	for _, path := range sortedKeys(places) {
 		if len(path) <= mostTyped { // a longer one cannot be typed
-			out = append(out, choice{name: path, does: places[path].Name, do: func(r *Root) (tea.Cmd, bool) { return takeCgroup(r, path), false }})
+			out = append(out, choice{name: path, does: places[path].Name, do: func(r *Root) tea.Cmd { return takeCgroup(r, path) }})
 		}
 	}
 	return out
@@ -149,7 +149,7 @@ func timeChoices(r *Root) []choice {
 			out[i].does += ", " + h.text
 			continue
 		}
-		out = append(out, choice{name: name, does: h.text, do: func(r *Root) (tea.Cmd, bool) { return r.jump(h.at), false }})
+		out = append(out, choice{name: name, does: h.text, do: func(r *Root) tea.Cmd { return r.jump(h.at) }})
 	}
 	return out
 }
