@@ -87,8 +87,9 @@ func (r *recent) asked(seconds float64) float64 {
 			all += x.run + x.wait
 		}
 	}
+	more := r.unlooked()
 	for _, d := range r.dead() {
-		all += d.UnseenCPU
+		all += time.Duration(float64(d.UnseenCPU) * more)
 	}
 	return all.Seconds() / max(seconds, 1e-9)
 }
@@ -172,7 +173,7 @@ func queued(chosen Limits) Rule {
 		}
 		limit := time.Duration(long * float64(time.Millisecond))
 		n := atLeast(&sum, limit)
-		if seconds < covered || sum.Count() < enough || edge(&sum, 0.99) < limit || float64(n) < rate*seconds {
+		if !w.covers(schedSpan) || sum.Count() < enough || edge(&sum, 0.99) < limit || float64(n) < rate*seconds {
 			return Finding{}, nil
 		}
 		v := w.rivals()
