@@ -2,11 +2,7 @@
 
 package triage
 
-import (
-	"time"
-
-	"bpf60/collectors"
-)
+import "bpf60/collectors"
 
 const (
 	// lookFor is how old what a probe has seen may be that attaches on demand: rules have theirs attached for
