@@ -19,7 +19,6 @@ import (
 type dear struct {
 	meta   collectors.Meta
 	sees   func(collectors.Span) collectors.Sample
-	begun  time.Time
 	mu     sync.Mutex
 	paused bool
 	last   time.Duration // of a reading, or since when it is attached; -1: neither
@@ -29,9 +28,14 @@ type dear struct {
 
 func (d *dear) Meta() collectors.Meta { return d.meta }
 
+// now is the time of the bubble that the test runs in, which begins with the year 2000.
+func (d *dear) now() time.Duration {
+	return time.Since(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)) //nolint:forbidigo // a probe has a clock
+}
+
 // count brings the events up to now.
 func (d *dear) count() {
-	now := time.Since(d.begun)
+	now := d.now()
 	if !d.paused {
 		d.events += 0.05 * 1e9 / 100 * float64(runtime.NumCPU()) * (now - d.at).Seconds()
 	}
@@ -41,7 +45,7 @@ func (d *dear) count() {
 func (d *dear) Start(context.Context) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	d.at, d.last = time.Since(d.begun), -1
+	d.at, d.last = d.now(), -1
 	return nil
 }
 
@@ -148,7 +152,7 @@ func TestSlowedProbes(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				d := &dear{meta: collectors.Meta{ID: collectors.SchedID}, sees: tt.sees, begun: time.Now()}
+				d := &dear{meta: collectors.Meta{ID: collectors.SchedID}, sees: tt.sees}
 				r := collectors.NewRunner(collectors.RunnerConfig{Collectors: []collectors.Collector{d}, Asleep: func() time.Duration { return 0 }})
 				ctx, end := context.WithCancel(t.Context())
 				defer end()
