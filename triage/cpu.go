@@ -38,8 +38,14 @@ func saturated(chosen Limits) Rule {
 			return Finding{}, nil
 		}
 		v := w.rivals()
-		// The gauge is of the moments at which we look, when others may wake, too; the sum is of all time.
-		runnable := min(c.runnable, w.asked(v.seconds))
+		// The gauge is of the moments at which we look, when others may wake, too; the sum is of all time, and
+		// PSI where the waits of most threads are not known.
+		runnable, stalls, leaders := c.runnable, w.pressure(psiCPU), w.leadersOnly()
+		if !leaders {
+			runnable = min(runnable, w.asked(v.seconds))
+		} else if stalls.seconds > 0 && stalls.some < wait {
+			return Finding{}, nil
+		}
 		if v.seconds < covered || v.culprit.name == "" || runnable <= perCPU*float64(cpus) {
 			return Finding{}, nil
 		}
@@ -50,8 +56,8 @@ func saturated(chosen Limits) Rule {
 			Pane: "processes", Command: "pidstat -u 1", Severity: Warning,
 		}
 		f.Row = firstProcess(f.Culprits)
-		if p := w.pressure(psiCPU); p.seconds > 0 {
-			f.Evidence = append(f.Evidence, fmt.Sprintf("PSI cpu some %.0f %%", p.some))
+		if stalls.seconds > 0 {
+			f.Evidence = append(f.Evidence, fmt.Sprintf("PSI cpu some %.0f %%", stalls.some))
 		}
 		f.Evidence = append(f.Evidence, fmt.Sprintf("idle %.0f %%", idle))
 		if d := v.culprit.dead; d > 0 {
@@ -62,6 +68,10 @@ func saturated(chosen Limits) Rule {
 			f.Severity = Info
 			f.Title = fmt.Sprintf("busy: %.1f runnable on %d CPUs, nobody else waits", runnable, cpus)
 			f.Victims = nil
+			if leaders {
+				f.Title = fmt.Sprintf("busy: %.1f runnable on %d CPUs, nobody else is seen to wait", runnable, cpus)
+				f.Evidence = append(f.Evidence, "/proc tells how long a process's first thread waits, not the others")
+			}
 		case v.share() >= critical:
 			f.Severity = Critical
 		}
@@ -79,6 +89,13 @@ func saturated(chosen Limits) Rule {
 	return r
 }
 
+// leadersOnly says that processes are read from /proc, which tells how long a process's first thread waits at
+// most, and nothing without schedstat.
+func (r *recent) leadersOnly() bool {
+	t := lastOf(r.moments, func(s *collectors.Snapshot) *collectors.Tasks { return s.Tasks })
+	return t != nil && t.Source == "/proc"
+}
+
 // asked is how many tasks ran or waited for a CPU at a time, in the mean, this program not counted.
 func (r *recent) asked(seconds float64) float64 {
 	all := time.Duration(0)
@@ -87,8 +104,9 @@ func (r *recent) asked(seconds float64) float64 {
 			all += x.run + x.wait
 		}
 	}
+	more := r.unlooked()
 	for _, d := range r.dead() {
-		all += d.UnseenCPU
+		all += time.Duration(float64(d.UnseenCPU) * more)
 	}
 	return all.Seconds() / max(seconds, 1e-9)
 }
@@ -172,7 +190,7 @@ func queued(chosen Limits) Rule {
 		}
 		limit := time.Duration(long * float64(time.Millisecond))
 		n := atLeast(&sum, limit)
-		if seconds < covered || sum.Count() < enough || edge(&sum, 0.99) < limit || float64(n) < rate*seconds {
+		if !w.covers(schedSpan) || sum.Count() < enough || edge(&sum, 0.99) < limit || float64(n) < rate*seconds {
 			return Finding{}, nil
 		}
 		v := w.rivals()

@@ -61,8 +61,7 @@ func (r *recent) looksAtThreads(yield func(*collectors.Tasks) bool) {
 	}
 }
 
-// threads asks for looks at threads while there are too few that will last: rules get theirs when they have
-// not asked before.
+// threads asks for looks at threads while there are too few that will last until the next are given.
 func (r *recent) threads() []collectors.Want {
 	n := 0
 	for s := range r.looksAtThreads {

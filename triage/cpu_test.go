@@ -4,6 +4,7 @@ package triage
 
 import (
 	"net/netip"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +96,33 @@ func TestSaturated(t *testing.T) {
 		},
 		"others wake when we do": {h: ticking(10, full, tasks(proc{pid: 20, comm: "a", run: ms(900), wait: ms(50)}, proc{pid: 30, parent: 1, comm: "b", run: ms(700), wait: ms(300)}))},
 		"not for ten seconds":    {h: ticking(8, full, with(proc{pid: 30, parent: 10, comm: "victim", run: ms(260), wait: ms(740)}))},
+	})
+}
+
+// From /proc come the run time of all threads and the wait of the first: the gauge and PSI tell of the rest.
+func TestSaturatedFromProc(t *testing.T) {
+	fromProc := func(_ int, s *collectors.Snapshot, _ collectors.Span) {
+		s.Tasks.Source = "/proc"
+		for i := range s.Tasks.Rows {
+			if s.Tasks.Rows[i].Threads > 1 {
+				s.Tasks.Rows[i].Lacks |= collectors.LackThreads
+			}
+		}
+	}
+	full := ticksOf(40, busyCPU(), busyCPU())
+	java := proc{pid: 20, parent: 1, comm: "java", cgroup: "/java", run: ms(1700), wait: ms(2), threads: 40}
+	web := proc{pid: 30, parent: 1, comm: "web", cgroup: "/web", run: ms(250), wait: ms(700)}
+	unwaited := web
+	unwaited.wait = 0
+	h := func(psi float64, list ...proc) *History {
+		return ticking(10, hostWith(collectors.PSI{CPU: some(psi)}), full, tasks(list...), fromProc)
+	}
+	checkCases(t, "cpu.saturated", map[string]ruleCase{
+		"another waits":          {h: h(98, java, web), want: "critical 73.68 % by java[20] hits web[30]", in: "40.0 runnable on 2 CPUs"},
+		"it alone":               {h: h(98, java), want: "info 0 % by java[20]", in: "40.0 runnable on 2 CPUs, nobody else is seen to wait"},
+		"no schedstat":           {h: h(98, java, unwaited), want: "info 0 % by java[20]", in: "nobody else is seen to wait"},
+		"without PSI":            {h: ticking(10, full, tasks(java), fromProc), want: "info 0 % by java[20]"},
+		"others wake when we do": {h: h(5, java, web)},
 	})
 }
 
@@ -244,7 +272,65 @@ func TestAlone(t *testing.T) {
 		"connections wait":         {h: ticking(10, half, tasks(redis), sockets(5, 0)), want: "warning 99 % by redis[40]", in: "work waits"},
 		"requests wait":            {h: ticking(10, half, tasks(redis), sockets(0, 900)), want: "warning 99 % by redis[40]"},
 		"not quite all the time":   {h: ticking(10, half, tasks(proc{pid: 40, comm: "redis", run: ms(940)}))},
-		"many threads together":    {h: ticking(10, half, tasks(proc{pid: 40, comm: "java", run: ms(990), threads: 30}))},
+		"nobody looked at threads": {h: ticking(10, half, tasks(proc{pid: 40, comm: "java", run: ms(990), threads: 30}))},
 		"all CPUs are busy anyway": {h: ticking(10, ticksOf(2, busyCPU(), busyCPU()), tasks(redis))},
 	})
+}
+
+// Of a process with several threads the looks at threads tell whether one of them runs all the time.
+func TestAloneAmongOthers(t *testing.T) {
+	half := ticksOf(1, busyCPU(), idleCPU())
+	host := func(isolated ...int) fill {
+		facts := &collectors.Facts{Isolated: isolated}
+		return func(_ int, s *collectors.Snapshot, span collectors.Span) {
+			s.Host = &collectors.Host{Span: span, Facts: facts}
+		}
+	}
+	java := func(switches uint32, runs ...time.Duration) fill {
+		all := tasks(proc{pid: 40, parent: 1, comm: "java", run: ms(995), threads: 30})
+		return func(i int, s *collectors.Snapshot, span collectors.Span) {
+			all(i, s, span)
+			s.Tasks.Rows[0].Voluntary = switches
+			s.Tasks.BusyAll = i > 4
+			for k, run := range runs {
+				if s.Tasks.BusyAll {
+					s.Tasks.Busy = append(s.Tasks.Busy, collectors.ThreadRow{
+						ProcInfo: s.Tasks.Rows[0].ProcInfo, TID: 41 + int32(k), Comm: collectors.RawString("worker"), Run: run, LastCPU: 1,
+					})
+				}
+			}
+		}
+	}
+	accepts := func(_ int, s *collectors.Snapshot, span collectors.Span) {
+		id := &collectors.SocketID{Owner: &collectors.SocketOwner{Process: collectors.Process{TGID: 40, Start: 40}}}
+		s.Sockets = &collectors.Sockets{Span: span, Listeners: []collectors.ListenRow{{SocketID: id, Queue: 5, Backlog: 128}}}
+	}
+	sleep := func(class string) fill {
+		return func(_ int, s *collectors.Snapshot, span collectors.Span) {
+			s.Sleeps = &collectors.Sleeps{Span: span, Narrowed: []collectors.Targeted[collectors.SleepCounts]{{
+				Target: collectors.Target{Kind: collectors.ProcessTarget, Process: collectors.Process{TGID: 40, Start: 40}},
+				Sample: collectors.SleepCounts{Comm: collectors.RawString("java"), Rows: []collectors.SleepRow{{Class: class, Threads: 29}, {Threads: 1}}},
+			}}}
+		}
+	}
+	fromProc := func(_ int, s *collectors.Snapshot, _ collectors.Span) { s.Tasks.Source = "/proc" }
+	found, waits := "info 98.5 % by java[40]", "warning 98.5 % by java[40]"
+	checkCases(t, "cpu.single_thread", map[string]ruleCase{
+		"one runs all the time": {h: ticking(10, half, java(10, ms(985), ms(5))), want: found, in: "thread worker[41] of java[40] runs all the time"},
+		"many together":         {h: ticking(10, half, java(10, ms(500), ms(495)))},
+		"connections wait":      {h: ticking(10, half, java(10, ms(985)), accepts), want: waits, in: "work waits"},
+		"others want its lock":  {h: ticking(10, half, java(5000, ms(985)), sleep(collectors.WaitFutex)), want: waits, in: "work waits"},
+		"a pool that rests":     {h: ticking(10, half, java(10, ms(985)), sleep(collectors.WaitFutex)), want: found},
+		"others poll":           {h: ticking(10, half, java(5000, ms(985)), sleep(collectors.WaitPoll)), want: found},
+		"processes as a whole":  {h: ticking(10, half, java(10, ms(985)), fromProc)},
+		"on an isolated CPU":    {h: ticking(10, host(0), half, java(10, ms(985)))},
+		"on another":            {h: ticking(10, host(1), half, java(10, ms(985))), want: found},
+	})
+	_, wants := judge(t, "cpu.single_thread", ticking(10, half, tasks(proc{pid: 40, parent: 1, comm: "java", run: ms(995), threads: 30})))
+	if !slices.Equal(wants, threadsWanted()) {
+		t.Errorf("asks for %v, want the threads", wants)
+	}
+	if _, wants := judge(t, "cpu.single_thread", ticking(10, half, tasks(proc{pid: 40, parent: 1, comm: "java", run: ms(600), threads: 30}))); wants != nil {
+		t.Errorf("asks for %v where nothing runs all the time", wants)
+	}
 }

@@ -216,13 +216,13 @@ func (r *recent) askers(dev collectors.DevID) (most asker, others []*collectors.
 }
 
 // blame fills in who has most of a disk and who waits for it; a finding that hits nobody else is info.
-// The least is how long the others must wait in the window for that to count.
-func (r *recent) blame(f *Finding, dev collectors.DevID, least time.Duration) {
-	most, others, waited := r.askers(dev)
+// The least is how much of the time the others must wait for that to count, in percent.
+func (r *recent) blame(f *Finding, d *diskLoad, least float64) {
+	most, others, waited := r.askers(d.dev)
 	for _, o := range most.owners[:min(len(most.owners), few)] {
 		f.Culprits = append(f.Culprits, r.stranger(o.Process, o.Comm, percent(o.ReadBytes+o.WriteBytes, max(most.bytes, 1))/100))
 	}
-	if waited < least {
+	if percent(waited.Seconds(), d.seconds) < least {
 		f.Severity = Info
 		f.Title += "; nobody but the culprit waits"
 		return
@@ -247,13 +247,13 @@ func slowDisk(chosen Limits) Rule {
 			return f, nil
 		}
 		p := w.pressure(psiIO)
-		if p.seconds < covered || p.some < long.some {
+		if p.seconds < covered || p.some < long.some || !w.covers(blockSpan) {
 			return Finding{}, nil
 		}
 		var worst *diskLoad
 		for _, d := range w.disks(w.moments) {
 			p99 := edge(&d.sync, 0.99)
-			if d.seconds < covered || !d.real() || d.sync.Count() < enough || !long.is(p99, d) {
+			if !d.real() || d.sync.Count() < enough || !long.is(p99, d) {
 				continue
 			}
 			if worst == nil || p99 > edge(&worst.sync, 0.99) {
@@ -270,7 +270,7 @@ func slowDisk(chosen Limits) Rule {
 			Evidence: []string{"mostly " + between(&worst.ever, 0.5), fmt.Sprintf("PSI io some %.0f %%", p.some)},
 			Explains: []string{"proc.blocked", "fs.slow"},
 		}
-		w.blame(&f, worst.dev, long.others)
+		w.blame(&f, worst, long.others)
 		return f, nil
 	})
 	r.Evidence = func(h *History) []string {
@@ -371,12 +371,12 @@ func queuedDisk(chosen Limits) Rule {
 	long := r.longIO(chosen, "the p50 of the time in the queue", "the p50 of the time in the queue")
 	r.Check = lately(func(w *recent) (Finding, []collectors.Want) {
 		p := w.pressure(psiIO)
-		if p.seconds < covered || p.some < long.some {
+		if p.seconds < covered || p.some < long.some || !w.covers(blockSpan) {
 			return Finding{}, nil
 		}
 		for _, d := range w.disks(w.moments) {
 			wait := edge(&d.queue, 0.5)
-			if d.seconds < covered || !d.real() || d.queue.Count() < enough || !long.is(wait, d) {
+			if !d.real() || d.queue.Count() < enough || !long.is(wait, d) {
 				continue
 			}
 			f := Finding{
@@ -386,7 +386,7 @@ func queuedDisk(chosen Limits) Rule {
 				Evidence: []string{"on the device mostly " + between(&d.ever, 0.5), fmt.Sprintf("%.0f requests/s", float64(d.queue.Count())/d.seconds), fmt.Sprintf("PSI io some %.0f %%", p.some)},
 				Explains: []string{"disk.latency", "proc.blocked", "fs.slow"},
 			}
-			w.blame(&f, d.dev, long.others)
+			w.blame(&f, d, long.others)
 			return f, nil
 		}
 		return Finding{}, nil

@@ -6,8 +6,7 @@ import "time"
 
 // longIO is what makes a time of I/O a long one, and others wait for it.
 type longIO struct {
-	factor, least, some float64
-	others              time.Duration
+	factor, least, some, others float64
 }
 
 // longIO declares the limits of a rule about how long I/O takes: what of it is compared with the device's
@@ -18,8 +17,7 @@ func (r *Rule) longIO(chosen Limits, what, precisely string) longIO {
 		least:  r.limit(chosen, Limit{"ms", 8, "ms", 0.1, 100000, "the lower edge of " + precisely}),
 		some:   r.limit(chosen, Limit{"some", 10, "%", 0.1, 100, "of 10 s in which tasks waited for I/O"}),
 	}
-	others := r.limit(chosen, Limit{"others", 10, "%", 0.1, 100, "of 10 s that others than the culprit waited for the disk; below it the finding is info"})
-	l.others = time.Duration(others / 100 * float64(recentFor))
+	l.others = r.limit(chosen, Limit{"others", 10, "%", 0.1, 100, "of 10 s that others than the culprit waited for the disk; below it the finding is info"})
 	return l
 }
 

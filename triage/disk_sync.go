@@ -129,7 +129,7 @@ func syncing(chosen Limits) Rule {
 	number := r.limit(chosen, Limit{"flushes", 1, "a second", 0.1, 1e6, "flushes, below which nothing is said"})
 	r.Check = lately(func(w *recent) (Finding, []collectors.Want) {
 		list, seconds := w.syncers()
-		if seconds < covered || len(list) == 0 {
+		if !w.covers(blockSpan) || len(list) == 0 {
 			return Finding{}, nil
 		}
 		find := func(who Culprit, dev collectors.DevID, part, took float64, n uint64, how string) Finding {
@@ -319,7 +319,7 @@ func background(chosen Limits) Rule {
 		}
 		for _, what := range slices.Sorted(maps.Keys(bytes)) {
 			each := float64(bytes[what]) / max(seconds, 1e-9)
-			if seconds < covered || each < rate*(1<<20) {
+			if !w.covers(blockSpan) || each < rate*(1<<20) {
 				continue
 			}
 			o := who[what]

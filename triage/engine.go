@@ -27,6 +27,7 @@ type Engine struct {
 	begun     bool
 	start     time.Duration // the first tick
 	wanted    []collectors.Want
+	grants    grants
 	checks    *Checks
 	upkeep    *upkeep
 
@@ -37,7 +38,7 @@ type Engine struct {
 // NewEngine returns an engine that judges by rules and appends to h. want takes the evidence the
 // rules ask for, under the holder "rules"; it may be nil, as in a replay.
 func NewEngine(rules []Rule, h *History, want func(holder string, wants []collectors.Want)) *Engine {
-	e := &Engine{h: h, want: want, probes: map[string]*track{}, upkeep: &upkeep{}}
+	e := &Engine{h: h, want: want, probes: map[string]*track{}, grants: grants{}, upkeep: &upkeep{}}
 	for _, r := range rules {
 		w := &watch{rule: r}
 		e.watches = append(e.watches, w)
@@ -86,7 +87,7 @@ func (e *Engine) judge(m *Moment) {
 			e.crashed(crash)
 		}
 		w.observe(f, now, e.start)
-		for _, x := range w.grant(wants, now) {
+		for _, x := range e.grants.lend(w, wants, now) {
 			if !slices.Contains(wanted, x) {
 				wanted = append(wanted, x)
 			}

@@ -306,7 +306,15 @@ func TestEngineWants(t *testing.T) {
 		want  []string
 	}{
 		"as long as it suspects": {[]Rule{asks("a", wake, 3, 6)}, []string{"3s [wake]", "7s []"}},
-		"at most 10 s":           {[]Rule{asks("a", wake, 3, 200)}, []string{"3s [wake]", "13s []"}},
+		"10 s of a minute":       {[]Rule{asks("a", wake, 3, 200)}, []string{"3s [wake]", "13s []", "1m3s [wake]", "1m13s []", "2m3s [wake]", "2m13s []", "3m3s [wake]", "3m13s []"}},
+		"one probe for all who ask, ten seconds of a minute": {
+			[]Rule{asks("a", wake, 3, 200), asks("b", wake, 20, 200), asks("c", wake, 25, 199)},
+			[]string{"3s [wake]", "13s []", "20s [wake]", "35s []", "1m25s [wake]", "1m35s []", "2m25s [wake]", "2m35s []"},
+		},
+		"another probe does not wait": {
+			[]Rule{asks("a", wake, 3, 100), asks("b", tasks, 20, 100)},
+			[]string{"3s [wake]", "13s []", "20s [tasks]", "30s []", "1m3s [wake]", "1m13s []", "1m20s [tasks]", "1m30s []"},
+		},
 		"again, not at once": {
 			[]Rule{{ID: "a", Check: func(h *History) (Finding, []collectors.Want) {
 				last, _ := h.Last()

@@ -61,7 +61,7 @@ type Finding struct {
 	Culprits []Culprit
 	Victims  []Culprit
 	CausedBy string   // ID of the finding that explains this one
-	Explains []string // IDs this one can explain
+	Explains []string // IDs this one can explain, where both concern the same; see explains
 	Quality  string   // badge: "~", "L12"
 	Outlier  bool     // one bad event: fires at once, without hysteresis, and stays listed
 	Pane     string
@@ -76,7 +76,8 @@ type Finding struct {
 
 // Rule judges the history, which ends with the snapshot of this tick. It reads no clock and keeps
 // no state. Check returns a zero Finding (ID "") when nothing is wrong, and the wants are evidence
-// it asks for while it suspects something: it gets them for 10 s at most.
+// it asks for while it suspects something: it gets them for ten seconds of each minute, so that what they
+// say must last until the next.
 //
 // The engine sets Since, Until, AtStart, Times and CausedBy; a rule that knows better when its
 // finding began sets Since.

@@ -206,7 +206,7 @@ func slabs(chosen Limits) Rule {
 		default:
 			return Finding{}, nil
 		}
-		if s := lastOf(w.moments, func(s *collectors.Snapshot) *collectors.Slab { return s.Slab }); s != nil {
+		if s := lastOf(w.h.Since(w.now-sleepsFor), func(s *collectors.Snapshot) *collectors.Slab { return s.Slab }); s != nil {
 			big := slices.SortedFunc(slices.Values(s.Caches), func(a, b collectors.SlabCache) int {
 				return cmp.Or(cmp.Compare(b.Bytes, a.Bytes), strings.Compare(a.Name.Bytes(), b.Name.Bytes()))
 			})

@@ -28,7 +28,7 @@ func compacting(chosen Limits) Rule {
 			}
 		}
 		part := percent(time.Duration(sum.Compact.Sum).Seconds(), seconds)
-		if seconds < covered || part < share || float64(sum.Compact.Count()) < rate*seconds {
+		if !w.covers(compactSpan) || part < share || float64(sum.Compact.Count()) < rate*seconds {
 			return Finding{}, nil
 		}
 		f := Finding{

@@ -237,12 +237,11 @@ func slowDNS(chosen Limits) Rule {
 	searched := r.limit(chosen, Limit{"searched", 4, "questions a name", 1, 1000, "that one process asks for each name that there is, most of them for names that there are not"})
 	r.Check = lately(func(w *recent) (Finding, []collectors.Want) {
 		servers, asked := map[netip.Addr]*collectors.DNSCounts{}, map[netip.Addr]map[collectors.Process]collectors.Raw{}
-		seconds, beyond := 0.0, false
+		beyond := false
 		for _, m := range w.moments {
 			if m.DNS == nil {
 				continue
 			}
-			seconds += m.DNS.Seconds()
 			for i := range m.DNS.Pairs {
 				p := &m.DNS.Pairs[i]
 				if servers[p.Server] == nil {
@@ -253,7 +252,7 @@ func slowDNS(chosen Limits) Rule {
 				beyond = beyond || !p.Server.IsLoopback() && p.Queries > 0
 			}
 		}
-		if seconds < covered {
+		if !w.covers(dnsSpan) {
 			return Finding{}, nil
 		}
 		for _, addr := range slices.SortedFunc(maps.Keys(servers), netip.Addr.Compare) {

@@ -218,7 +218,7 @@ func churning(chosen Limits) Rule {
 	r.Check = lately(func(w *recent) (Finding, []collectors.Want) {
 		x := w.flow()
 		t := lastOf(w.moments, func(s *collectors.Snapshot) *collectors.TCP { return s.TCP })
-		if x.seconds < covered || t == nil {
+		if !x.whole || t == nil {
 			return Finding{}, nil
 		}
 		overflow := uint64(0)
@@ -237,16 +237,21 @@ func churning(chosen Limits) Rule {
 		used := 0.0
 		// On the loopback the kernel takes such ports again after a second (tcp_tw_reuse).
 		if t.Limits.Ports > 0 && !to.addr.Addr().IsLoopback() && t.Stat.TimeWait*100 >= t.Limits.Ports*int(share) {
-			kept := uint64(0)
+			kept, looked, over := 0.0, 0.0, collectors.Span{}
 			for _, m := range w.h.Since(w.now - portsFor) {
 				if m.Flow == nil {
 					continue
 				}
+				if looked += m.Flow.Seconds(); over.To == 0 {
+					over.From = m.Flow.From
+				}
+				over.To = m.Flow.To
 				if i := slices.IndexFunc(m.Flow.Peers, func(p collectors.FlowPeer) bool { return p.Addr == to.addr && p.Role == to.role }); i >= 0 {
-					kept += connects(&m.Flow.Peers[i].Counts)
+					kept += float64(connects(&m.Flow.Peers[i].Counts))
 				}
 			}
-			used = percent(min(kept, uint64(t.Stat.TimeWait)), uint64(t.Limits.Ports))
+			kept *= max(over.Seconds()/max(looked, 1e-9), 1) // a slowed probe saw a part of them
+			used = percent(min(kept, float64(t.Stat.TimeWait)), float64(t.Limits.Ports))
 		}
 		without := x.host[collectors.FlowNoPort]
 		scarce := float64(without) >= x.seconds

@@ -63,7 +63,7 @@ func storm(chosen Limits, forks bool) Rule {
 		sum, seconds := w.execs()
 		cpus := len(w.cpu().single)
 		part := percent(sum.UnseenCPU.Seconds(), seconds*float64(cpus))
-		if seconds < covered || cpus == 0 {
+		if !w.covers(execSpan) || cpus == 0 {
 			return Finding{}, nil
 		}
 		if part < share || forking(&sum) != forks {

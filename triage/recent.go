@@ -12,8 +12,81 @@ import (
 // samples that ended in it, and the time is theirs.
 const recentFor = 10 * time.Second
 
-// covered is the least time that samples must sum up for a rule to speak of ten seconds.
+// covered is the least time, in seconds, that samples must sum up, or reach over, for a rule to speak of ten.
 const covered = 9.0
+
+const (
+	// sparse is how far apart samples may be: a probe that is slowed for what it costs looks for one second
+	// of three.
+	sparse = 3 * time.Second
+	// leastMeasured is the least time, in seconds, that such samples must sum up within the window.
+	leastMeasured = 3.0
+)
+
+// covers says that samples of one kind tell of the last ten seconds: they reach from one end to the other,
+// with the pauses of a slowed probe at most. Of is the span of such a sample, nil without one.
+func (r *recent) covers(of func(*collectors.Snapshot) *collectors.Span) bool {
+	seconds := 0.0
+	var all collectors.Span
+	for _, m := range r.h.Window(r.now-recentFor-sparse, r.now) {
+		s := of(m.Snapshot)
+		if s == nil || s.Seconds() == 0 {
+			continue
+		}
+		if all.To == 0 {
+			all.From = s.From
+		}
+		all.To = s.To
+		if m.At > r.now-recentFor {
+			seconds += s.Seconds()
+		}
+	}
+	return seconds >= leastMeasured && all.Seconds() >= covered && r.now-all.To <= sparse
+}
+
+// The spans of samples whose probes may be slowed.
+
+func schedSpan(s *collectors.Snapshot) *collectors.Span {
+	if s.Sched == nil {
+		return nil
+	}
+	return &s.Sched.Span
+}
+
+func blockSpan(s *collectors.Snapshot) *collectors.Span {
+	if s.Block == nil {
+		return nil
+	}
+	return &s.Block.Span
+}
+
+func execSpan(s *collectors.Snapshot) *collectors.Span {
+	if s.Exec == nil {
+		return nil
+	}
+	return &s.Exec.Span
+}
+
+func flowSpan(s *collectors.Snapshot) *collectors.Span {
+	if s.Flow == nil {
+		return nil
+	}
+	return &s.Flow.Span
+}
+
+func dnsSpan(s *collectors.Snapshot) *collectors.Span {
+	if s.DNS == nil {
+		return nil
+	}
+	return &s.DNS.Span
+}
+
+func compactSpan(s *collectors.Snapshot) *collectors.Span {
+	if s.Reclaim == nil || !s.Reclaim.Compacts {
+		return nil
+	}
+	return &s.Reclaim.Span
+}
 
 // recent is what the samples of the last ten seconds say, as the rules share it. What takes a walk
 // over the processes is made when the first rule asks for it.

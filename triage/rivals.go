@@ -64,6 +64,11 @@ func (r *recent) rivalsOf(choose int32) *rivals {
 		}
 	}
 	dead := r.dead()
+	if more := r.unlooked(); more > 1 {
+		for i := range dead {
+			dead[i].UnseenCPU = time.Duration(float64(dead[i].UnseenCPU) * more)
+		}
+	}
 	for _, d := range dead {
 		if p := who.byPID[d.Parent.TGID]; p != nil && d.UnseenCPU > 0 {
 			add(who.of(p), d.UnseenCPU)
@@ -116,6 +121,16 @@ func (r *recent) rivalsOf(choose int32) *rivals {
 		})
 	}
 	return v
+}
+
+// unlooked is what the CPU time of the dead must be multiplied by to be compared with that of processes: a
+// slowed probe sees a part of them.
+func (r *recent) unlooked() float64 {
+	if !r.covers(execSpan) {
+		return 1
+	}
+	_, looked := r.execs()
+	return max(r.processes().seconds/looked, 1)
 }
 
 // dead are the processes that ended in the window, by name and origin.

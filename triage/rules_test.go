@@ -20,15 +20,23 @@ type fill func(i int, s *collectors.Snapshot, span collectors.Span)
 // ticking is a history of n seconds that all of fills describe.
 func ticking(n int, fills ...fill) *History {
 	h := &History{}
+	for _, s := range snapshotsOf(n, fills...) {
+		h.Append(Moment{Snapshot: s})
+	}
+	return h
+}
+
+// snapshotsOf are the snapshots of n seconds that all of fills describe: a history gives up details of old ones.
+func snapshotsOf(n int, fills ...fill) (out []*collectors.Snapshot) {
 	for i := 1; i <= n; i++ {
 		at := time.Duration(i) * time.Second
 		s := &collectors.Snapshot{Seq: uint64(i), At: at}
 		for _, f := range fills {
 			f(i, s, collectors.Span{From: at - time.Second, To: at})
 		}
-		h.Append(Moment{Snapshot: s})
+		out = append(out, s)
 	}
-	return h
+	return out
 }
 
 // judged runs one rule over a history, and finds it by its ID.

@@ -158,7 +158,7 @@ func slowPeer(chosen Limits) Rule {
 	least := r.limit(chosen, Limit{"ms", 10, "ms", 0.1, 10000, "the lower edge of the p50 of the round trips in 10 s"})
 	r.Check = lately(func(w *recent) (Finding, []collectors.Want) {
 		x := w.flow()
-		if x.seconds < covered {
+		if !x.whole {
 			return Finding{}, nil
 		}
 		slow := map[service]*collectors.Hist{}

@@ -109,12 +109,9 @@ func calling(chosen Limits) Rule {
 	failing := r.limit(chosen, Limit{"failing", 50, "%", 1, 100, "of a call that moves bytes that fail; calls that move none need not fail"})
 	sys := r.limit(chosen, Limit{"sys", 50, "%", 1, 100, "of the process's CPU time in the kernel"})
 	short := r.crowded(chosen)
-	r.Check = lately(func(w *recent) (Finding, []collectors.Want) {
+	r.Check = toldFrom(collectors.SyscallsID, syscallSpan, (*recent).inKernel, func(w *recent, moments []Moment) Finding {
 		sums, seconds := map[pair]*collectors.SyscallCounts{}, 0.0
-		for _, m := range w.moments {
-			if m.Syscalls == nil || m.Syscalls.Partial {
-				continue
-			}
+		for _, m := range moments {
 			seconds += m.Syscalls.Seconds()
 			for i := range m.Syscalls.Pairs {
 				x := &m.Syscalls.Pairs[i]
@@ -124,9 +121,6 @@ func calling(chosen Limits) Rule {
 				}
 				sums[k].Plus(&x.SyscallCounts)
 			}
-		}
-		if seconds < covered {
-			return Finding{}, nil
 		}
 		keys := slices.SortedFunc(maps.Keys(sums), func(a, b pair) int {
 			return cmp.Or(cmp.Compare(sums[b].N, sums[a].N), cmp.Compare(a.process.TGID, b.process.TGID), cmp.Compare(a.name, b.name))
@@ -145,9 +139,9 @@ func calling(chosen Limits) Rule {
 				Pane:     "syscalls", Command: fmt.Sprintf("strace -cfp %d; syscount -p %d", x.PID, x.PID),
 			}
 			w.heat(&f, x, sys, &short)
-			return f, nil
+			return f
 		}
-		return Finding{}, nil
+		return Finding{}
 	})
 	return r
 }

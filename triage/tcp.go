@@ -29,6 +29,7 @@ func (s service) String() string { return fmt.Sprintf("services/%d %s", s.role, 
 
 // flow is what TCP connections did in the window.
 type flow struct {
+	whole     bool // it tells of ten seconds
 	seconds   float64
 	samples   int
 	host      collectors.FlowCounts
@@ -43,7 +44,7 @@ type flowPeer struct {
 }
 
 func (r *recent) flow() *flow {
-	f := &flow{peers: map[service]*flowPeer{}, processes: map[collectors.Process]*collectors.FlowProcess{}}
+	f := &flow{whole: r.covers(flowSpan), peers: map[service]*flowPeer{}, processes: map[collectors.Process]*collectors.FlowProcess{}}
 	for _, m := range r.moments {
 		s := m.Flow
 		if s == nil || s.Seconds() == 0 {
@@ -104,10 +105,11 @@ func peer(s service, share float64) Culprit {
 }
 
 // sent is how many segments the host sent in the window, in all network namespaces, without those sent
-// again; and how many of our own timeouts turned out to be needless.
-func (r *recent) sent() (segments, spurious uint64) {
+// again; how many of our own timeouts turned out to be needless; and in how many seconds.
+func (r *recent) sent() (segments, spurious uint64, seconds float64) {
 	for _, m := range r.moments {
 		if m.TCP != nil {
+			seconds += m.TCP.Seconds()
 			segments += m.TCP.Delta[collectors.TCPOutSegs]
 			spurious += m.TCP.Delta[collectors.TCPSpuriousRTOs]
 		}
@@ -119,7 +121,7 @@ func (r *recent) sent() (segments, spurious uint64) {
 			}
 		}
 	}
-	return segments, spurious
+	return segments, spurious, seconds
 }
 
 // lossy: segments are sent again because no acknowledgement came in time.
@@ -133,10 +135,13 @@ func lossy(chosen Limits) Rule {
 	lan := r.limit(chosen, Limit{"near", 0.2, "%", 0.01, 100, "of the segments, where the peer that has most is nearer than 5 ms"})
 	r.Check = lately(func(w *recent) (Finding, []collectors.Want) {
 		x := w.flow()
-		segments, spurious := w.sent()
+		segments, spurious, seconds := w.sent()
+		// A slowed probe sees a part of what the kernel's counters have.
+		seen := min(x.seconds/max(seconds, 1e-9), 1)
+		segments, spurious = uint64(seen*float64(segments)), uint64(seen*float64(spurious))
 		n := x.host[collectors.FlowRetransmitsTimeout]
 		n -= min(n, spurious)
-		if x.seconds < covered || segments == 0 || float64(n) < rate*x.seconds {
+		if !x.whole || segments == 0 || float64(n) < rate*x.seconds {
 			return Finding{}, nil
 		}
 		timeouts := func(c *collectors.FlowCounts) uint64 { return c[collectors.FlowRetransmitsTimeout] }
@@ -171,9 +176,10 @@ func lossy(chosen Limits) Rule {
 	})
 	r.Evidence = func(h *History) []string {
 		w := recently(h)
-		segments, _ := w.sent()
+		segments, _, seconds := w.sent()
 		if x := w.flow(); x.seconds > 0 && segments > 0 {
-			return []string{fmt.Sprintf("%.2f %% of segments sent again", percent(x.host[collectors.FlowRetransmits], segments))}
+			sent := float64(segments) * min(x.seconds/max(seconds, 1e-9), 1)
+			return []string{fmt.Sprintf("%.2f %% of segments sent again", percent(float64(x.host[collectors.FlowRetransmits]), sent))}
 		}
 		return nil
 	}
@@ -197,7 +203,7 @@ func failing(chosen Limits) Rule {
 	r.Check = lately(func(w *recent) (Finding, []collectors.Want) {
 		x := w.flow()
 		broken := x.host[collectors.FlowRefused] + x.host[collectors.FlowTimedOut] + x.host[collectors.FlowUnreachable] + x.host[collectors.FlowFailed]
-		if x.seconds < covered || float64(broken) < rate*x.seconds {
+		if !x.whole || float64(broken) < rate*x.seconds {
 			return Finding{}, nil
 		}
 		counts, in, comms, why := map[try]float64{}, map[try]int{}, map[collectors.Process]collectors.Raw{}, map[try]collectors.FlowCounter{}
@@ -355,7 +361,7 @@ func portless(chosen Limits) Rule {
 	r.Check = lately(func(w *recent) (Finding, []collectors.Want) {
 		x := w.flow()
 		n := x.host[collectors.FlowNoPort]
-		if x.seconds < covered || float64(n) < rate*x.seconds {
+		if !x.whole || float64(n) < rate*x.seconds {
 			return Finding{}, nil
 		}
 		without := func(c *collectors.FlowCounts) uint64 { return c[collectors.FlowNoPort] }

@@ -4,11 +4,15 @@ package triage
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
+	"strings"
+
+	"bpf60/collectors"
 )
 
 // arrange puts live findings in order: root causes first, worst first, each effect after its
-// cause and one level milder than alone. A tree is as bad as the worst in it. What is equal is
+// cause and, where that is a warning or worse, one level milder than alone. A tree is as bad as the worst in it. What is equal is
 // ordered by when it began, what is only told the latest first, then as it came.
 func arrange(live []Finding) []Finding {
 	n := len(live)
@@ -27,7 +31,9 @@ func arrange(live []Finding) []Finding {
 		shown[i].CausedBy = ""
 		if p >= 0 {
 			shown[i].CausedBy = live[p].ID
-			shown[i].Severity = max(shown[i].Severity, Warning) - 1
+			if live[p].Severity >= Warning { // what is only told takes nothing off what hurts
+				shown[i].Severity = max(shown[i].Severity, Warning) - 1
+			}
 		}
 	}
 	worst := make([]Severity, n)
@@ -91,13 +97,52 @@ func causes(live []Finding) []int {
 	}
 	for _, effect := range slices.Backward(rank) {
 		for _, cause := range rank {
-			if slices.Contains(live[cause].Explains, live[effect].ID) && !under(parent, cause, effect) {
+			if explains(&live[cause], &live[effect]) && !under(parent, cause, effect) {
 				parent[effect] = cause
 				break
 			}
 		}
 	}
 	return parent
+}
+
+// explains says that one finding can be the cause of another: its rule says so, and both concern the same.
+// Another disk, peer or process than the one that suffers is no cause.
+func explains(cause, effect *Finding) bool {
+	switch {
+	case !slices.Contains(cause.Explains, effect.ID):
+		return false
+	case aboutDisk(cause.ID) && aboutDisk(effect.ID):
+		return cause.Resource == effect.Resource
+	case effect.ID == "net.connect_failures":
+		peers := peersOf(cause)
+		return len(peers) == 0 || slices.ContainsFunc(peersOf(effect), func(a netip.Addr) bool { return slices.Contains(peers, a) })
+	case cause.ID == "cpu.switch_storm" || cause.ID == "cpu.syscall_storm":
+		return slices.ContainsFunc(cause.Culprits, func(c Culprit) bool {
+			return slices.ContainsFunc(effect.Culprits, func(e Culprit) bool { return among(&c, &e) })
+		})
+	}
+	return true
+}
+
+func aboutDisk(id string) bool { return strings.HasPrefix(id, "disk.") }
+
+// peersOf are the addresses of the peers that a finding names, as culprits or as victims: of the ports of
+// one host several may be named.
+func peersOf(f *Finding) (out []netip.Addr) {
+	for _, list := range [][]Culprit{f.Culprits, f.Victims} {
+		for i := range list {
+			if list[i].Target.Kind == collectors.PeerTarget {
+				out = append(out, list[i].Target.Addr.Addr().Unmap())
+			}
+		}
+	}
+	return out
+}
+
+// among says that c is e, or a process of the cgroup that e is.
+func among(c, e *Culprit) bool {
+	return c.Kind == e.Kind && c.Target == e.Target || e.Kind == "cgroup" && c.Cgroup == e.Name
 }
 
 // under says that i is a, or an effect of a.

@@ -4,10 +4,14 @@ package triage
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"bpf60/collectors"
 )
 
 func TestArrange(t *testing.T) {
@@ -27,6 +31,10 @@ func TestArrange(t *testing.T) {
 			live: []Finding{f("disk", Critical, 1), f("other", Warning, 1), f("mem", Critical, 2, "disk")},
 			want: []string{"mem critical", "disk warning <mem", "other warning"},
 		},
+		"what is only told takes nothing off a warning": {
+			live: []Finding{f("effect", Warning, 1), f("cause", Info, 2, "effect")},
+			want: []string{"cause info", "effect warning <cause"},
+		},
 		"an info stays info": {
 			live: []Finding{f("effect", Info, 1), f("cause", Info, 2, "effect")},
 			want: []string{"cause info", "effect info <cause"},
@@ -36,7 +44,7 @@ func TestArrange(t *testing.T) {
 				f("big", Info, 1, "part1", "part2"), f("part1", Info, 1), f("part2", Info, 1),
 				f("effect", Critical, 2), f("cause", Info, 3, "effect"),
 			},
-			want: []string{"cause info", "effect warning <cause", "big info", "part1 info <big", "part2 info <big"},
+			want: []string{"cause info", "effect critical <cause", "big info", "part1 info <big", "part2 info <big"},
 		},
 		"of equals the larger tree": {
 			live: []Finding{f("alone", Info, 1), f("effect", Info, 2), f("cause", Info, 3, "effect")},
@@ -91,6 +99,48 @@ func TestArrange(t *testing.T) {
 			}
 			if after := fmt.Sprintf("%+v", tt.live); after != before {
 				t.Errorf("arrange wrote to its argument: %s, was %s", after, before)
+			}
+		})
+	}
+}
+
+// A cause concerns what its effect does: another disk, peer or process explains nothing.
+func TestCausesConcernTheSame(t *testing.T) {
+	on := func(id, resource string, explains ...string) Finding {
+		return Finding{ID: id, Severity: Warning, Resource: resource, Explains: explains}
+	}
+	by := func(f Finding, list ...Culprit) Finding { f.Culprits = list; return f }
+	at := func(addr string) Culprit { return peer(service{addr: netip.MustParseAddrPort(addr)}, 0) }
+	app, db := process(app(8), 0), process(app(9), 0)
+	db.Cgroup = collectors.Clean(collectors.RawString("pod-db"))
+	pod := Culprit{Kind: "cgroup", Name: db.Cgroup, Target: cgroupTarget(7, "/pod-db")}
+	churn := on("net.connection_churn", "connections", "net.connect_failures")
+	churn.Victims = []Culprit{at("10.0.0.1:80")}
+	for name, tt := range map[string]struct {
+		cause, effect Finding
+		want          bool
+	}{
+		"the same disk":           {on("disk.background", "sda", "disk.latency"), on("disk.latency", "sda"), true},
+		"another disk":            {on("disk.background", "sdb", "disk.latency"), on("disk.latency", "sda"), false},
+		"memory and a disk":       {on("mem.pressure", "memory", "disk.latency"), on("disk.latency", "sda"), true},
+		"a disk and who waits":    {on("disk.latency", "sda", "fs.slow"), on("fs.slow", "file systems"), true},
+		"the same peer":           {by(on("net.retransmits", "connections", "net.connect_failures"), at("10.0.0.1:80"), at("10.0.0.2:80")), by(on("net.connect_failures", "x"), at("10.0.0.2:443")), true},
+		"another peer":            {by(on("net.retransmits", "connections", "net.connect_failures"), at("10.0.0.1:80")), by(on("net.connect_failures", "x"), at("10.0.0.2:80")), false},
+		"churn at another peer":   {churn, by(on("net.connect_failures", "x"), at("10.0.0.2:80")), false},
+		"all peers":               {on("net.conntrack_full", "x", "net.connect_failures"), by(on("net.connect_failures", "x"), at("10.0.0.2:80")), true},
+		"the same process":        {by(on("cpu.switch_storm", "cpu", "cpu.saturated"), app), by(on("cpu.saturated", "cpu"), db, app), true},
+		"another process":         {by(on("cpu.switch_storm", "cpu", "cpu.saturated"), app), by(on("cpu.saturated", "cpu"), db), false},
+		"a process of the cgroup": {by(on("cpu.syscall_storm", "cpu", "cpu.saturated"), db), by(on("cpu.saturated", "cpu"), pod), true},
+		"of another cgroup":       {by(on("cpu.syscall_storm", "cpu", "cpu.saturated"), app), by(on("cpu.saturated", "cpu"), pod), false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			list := arrange([]Finding{tt.effect, tt.cause})
+			i := slices.IndexFunc(list, func(f Finding) bool { return f.ID == tt.effect.ID })
+			if got := list[i].CausedBy == tt.cause.ID; got != tt.want {
+				t.Errorf("%s under %s: %v, want %v", tt.effect.ID, tt.cause.ID, got, tt.want)
+			}
+			if got := list[i].Severity == Warning; got == tt.want {
+				t.Errorf("%s is %v", tt.effect.ID, list[i].Severity)
 			}
 		})
 	}

@@ -15,7 +15,8 @@ const (
 	// startSlack is how long after the run began, beside its own window, a rule may need to see
 	// what was wrong from the start: probes attach, and a delta needs two readings.
 	startSlack = 2 * time.Second
-	// wantFor is how long a rule gets the evidence it asks for, wantEvery how often.
+	// wantFor is how long a rule gets the evidence it asks for, wantEvery how often: ten seconds of a minute, as
+	// long as it asks.
 	wantFor   = 10 * time.Second
 	wantEvery = 60 * time.Second
 	// factsEvery is how often a rule is asked what shows its resource healthy.
@@ -40,9 +41,8 @@ type watch struct {
 	askedAt time.Duration
 	facts   []string
 
-	granted   bool // the rule has had its grant for what it suspects
-	grantedAt time.Duration
-	nextGrant time.Duration
+	asking  bool          // the rule suspects something, and its probes were lent for that
+	nextAsk time.Duration // when a new suspicion is served at once again
 
 	broken string // why the rule was switched off
 }
@@ -191,19 +191,40 @@ func (w *watch) observe(f Finding, now, start time.Duration) {
 	}
 }
 
-// grant returns the wants the rule gets: 10 s a suspicion, and one grant a minute.
-func (w *watch) grant(wants []collectors.Want, now time.Duration) []collectors.Want {
+// lent is a probe that rules were given: until when, and when it is next.
+type lent struct{ until, next time.Duration }
+
+// grants are the probes that were lent, by ID: whoever asks shares them, so that several rules that suspect
+// something hold one no longer than one rule does.
+type grants map[collectors.ID]*lent
+
+// lend returns what the rule gets of its wants: at once for ten seconds when it begins to ask, if it did not
+// do so in the last minute; then for ten seconds of each minute, while it asks. What is lent to another rule
+// it gets as well.
+func (g grants) lend(w *watch, wants []collectors.Want, now time.Duration) []collectors.Want {
 	if len(wants) == 0 {
-		w.granted = false
+		w.asking = false
 		return nil
 	}
-	if !w.granted && now >= w.nextGrant {
-		w.granted, w.grantedAt, w.nextGrant = true, now, now+wantEvery
+	fresh := !w.asking && now >= w.nextAsk
+	if fresh {
+		w.asking, w.nextAsk = true, now+wantEvery
 	}
-	if !w.granted || now-w.grantedAt >= wantFor {
-		return nil
+	var out []collectors.Want
+	for _, x := range wants {
+		p := g[x.ID]
+		if p == nil {
+			p = &lent{next: now}
+			g[x.ID] = p
+		}
+		if fresh || now >= p.next {
+			p.until, p.next = now+wantFor, now+wantEvery
+		}
+		if now < p.until {
+			out = append(out, x)
+		}
 	}
-	return wants
+	return out
 }
 
 // orDefault is d, the default for 0, and 0 for what is negative.
