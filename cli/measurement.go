@@ -73,6 +73,9 @@ func newMeasurement(o options) *measurement {
 	for _, p := range panes.All() { // nobody looks while a report measures
 		if slices.Contains(o.Hold, string(p.Info().ID)) {
 			on = append(on, p.Wants(o.Scope)...)
+			if r, ok := p.(panes.Reporter); ok {
+				on = append(on, r.ReportWants()...)
+			}
 		}
 	}
 	runner := collectors.NewRunner(collectors.RunnerConfig{Interval: o.Interval, Collectors: every, Missed: m.kernel.Missed, Off: collectors.SwitchedOff(every, off)})

@@ -66,7 +66,6 @@ type ExecRow struct {
 	ArgsWhole  uint32 // bytes, the separators included
 	ArgsKept   uint32 // bytes of those that were read
 	Thread     int32  // PID of the thread that called exec, if it was not the first one; else 0
-	Errno      int32  // 0: it was started; else why not, from the collector of system calls
 }
 
 // ExitRow is a process that ended.

@@ -229,7 +229,7 @@ func (p *CPU) Describe(f Frame) string {
 		return p.irqs.describe(f)
 	case timesView, cpuViews:
 	}
-	t := p.Table(f)
+	t := cpuTable(f)
 	for _, r := range t.Rows {
 		if r.ID != p.selected {
 			continue

@@ -86,15 +86,15 @@ func (p *cpuPage) threads(f Frame, _ collectors.Target) Table {
 	return t
 }
 
-// part returns what share of a CPU's time in a sample a column of mpstat is, in per cent; false if the CPU
-// is not in it, or has just come.
-func (p *cpuPage) part(s *collectors.CPU, c cpuColumn) (float64, bool) {
+// part returns what share of a CPU's time in a sample a column of mpstat is, in per cent; missing if the
+// CPU is not in it, or has just come.
+func (p *cpuPage) part(s *collectors.CPU, c cpuColumn) Cell {
 	for i := range s.CPUs {
-		if x := &s.CPUs[i]; x.CPU == p.cpu && !x.New && x.Total() > 0 {
-			return 100 * float64(c.part(x.Ticks)) / float64(x.Total()), true
+		if x := &s.CPUs[i]; x.CPU == p.cpu {
+			return c.cell(s, x.Ticks, x.New)
 		}
 	}
-	return 0, false
+	return Missing("waiting for a second reading")
 }
 
 // times is mpstat's row turned round: a line for each column, now and over all that is in sight.
@@ -110,7 +110,7 @@ func (p *cpuPage) times(f Frame, _ collectors.Target) Table {
 		sum, most, n := 0.0, 0.0, 0
 		for i := range f.Past {
 			if s := f.Past[i].Snapshot; s != nil && s.CPU != nil {
-				if v, ok := p.part(s.CPU, c); ok {
+				if v, ok := p.part(s.CPU, c).Num(); ok {
 					sum, most, n = sum+v, max(most, v), n+1
 				}
 			}
@@ -118,9 +118,7 @@ func (p *cpuPage) times(f Frame, _ collectors.Target) Table {
 		why := Missing("waiting for a second reading")
 		cells := []Cell{Say(c.ID), why, why, why}
 		if now != nil {
-			if v, ok := p.part(now, c); ok {
-				cells[1] = Number(v)
-			}
+			cells[1] = p.part(now, c)
 		}
 		if n > 0 {
 			cells[2], cells[3] = Number(sum/float64(n)), Number(most)
@@ -137,7 +135,7 @@ func (p *cpuPage) timeHistory(f Frame, row string) []float64 {
 	for _, c := range cpuColumns() {
 		if c.ID == row {
 			return series(f, mostSpark, func(s *collectors.Snapshot) *collectors.CPU { return s.CPU }, func(s *collectors.CPU) float64 {
-				v, ok := p.part(s, c)
+				v, ok := p.part(s, c).Num()
 				if !ok {
 					return math.NaN() // single CPUs are not kept for as long as their sum
 				}

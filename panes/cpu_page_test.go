@@ -3,6 +3,7 @@
 package panes
 
 import (
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -95,6 +96,41 @@ func TestCPUPageTables(t *testing.T) {
 	for i := 2; i < 4; i++ {
 		if table := other.parts.table(f, i); len(table.Rows) > 0 || len(table.Notes) == 0 {
 			t.Errorf("table %d of a CPU that nobody asked about = %+v, want why it is empty", i, table)
+		}
+	}
+}
+
+// TestNoIRQTime: a kernel that does not account for interrupts has no %irq anywhere, and 0 where it does.
+func TestNoIRQTime(t *testing.T) {
+	for _, none := range []bool{true, false} {
+		f := cpuFrame("iter/task")
+		snap := *f.Now.Snapshot
+		sum := *snap.CPU
+		sum.NoIRQTime, sum.All.IRQ = none, 0
+		sum.CPUs = slices.Clone(sum.CPUs)
+		for i := range sum.CPUs {
+			sum.CPUs[i].IRQ = 0
+		}
+		snap.CPU = &sum
+		f.Now = triage.Moment{Snapshot: &snap}
+		f.Past = []triage.Moment{f.Now}
+		table := cpuTable(f)
+		k := slices.IndexFunc(table.Columns, func(c Column) bool { return c.ID == irqColumn })
+		for _, r := range table.Rows {
+			if r.Cells[k].Known() == none || none && r.Cells[k].Why != noIRQTime {
+				t.Errorf("no time %t: %%irq of %s is %q (%s)", none, r.ID, r.Cells[k].Format(1), r.Cells[k].Why)
+			}
+		}
+		p := NewCPU()
+		p.irqs.view = softirqView
+		want := map[bool]string{true: "%irq -", false: "%irq 0.0"}[none]
+		if got := ansi.Strip(p.View(f, Canvas{Width: 100, Height: 24, Theme: plain()})); !strings.Contains(got, want) {
+			t.Errorf("no time %t: %q is not in\n%s", none, want, got)
+		}
+		for _, c := range cpuColumns() {
+			if c.ID == irqColumn && newCPUPage(1).part(snap.CPU, c).Known() == none {
+				t.Errorf("no time %t: the page of a CPU says the opposite", none)
+			}
 		}
 	}
 }

@@ -16,6 +16,26 @@ type cpuColumn struct {
 	part  func(collectors.Ticks) uint64
 }
 
+// noIRQTime is why %irq has no value, however many interrupts there are.
+const noIRQTime = "this kernel does not account for interrupts' time; timed says it, with t"
+
+// cell is one of the times of a CPU, or of all, in percent of its time.
+func (c cpuColumn) cell(cpu *collectors.CPU, ticks collectors.Ticks, isNew bool) Cell {
+	total := ticks.Total()
+	switch {
+	case isNew:
+		return Missing("it came online a moment ago")
+	case total == 0:
+		return Missing("waiting for a second reading")
+	case c.ID == irqColumn && cpu.NoIRQTime:
+		return Missing(noIRQTime)
+	}
+	return Number(100 * float64(c.part(ticks)) / float64(total))
+}
+
+// irqColumn is the ID of the column that not every kernel fills.
+const irqColumn = "%irq"
+
 // cpuColumns are mpstat's. Guest time is inside user and guest nice inside nice: it is taken out
 // there, and never added to the total.
 func cpuColumns() []cpuColumn {
@@ -28,7 +48,7 @@ func cpuColumns() []cpuColumn {
 		c("%nice", 6, true, func(t T) uint64 { return less(t.Nice, t.GuestNice) }),
 		c("%sys", 0, false, func(t T) uint64 { return t.System }),
 		c("%iowait", 3, false, func(t T) uint64 { return t.IOWait }),
-		c("%irq", 5, true, func(t T) uint64 { return t.IRQ }),
+		c(irqColumn, 5, true, func(t T) uint64 { return t.IRQ }),
 		c("%soft", 2, false, func(t T) uint64 { return t.SoftIRQ }),
 		c("%steal", 4, false, func(t T) uint64 { return t.Steal }),
 		c("%guest", 7, true, func(t T) uint64 { return t.Guest }),
@@ -44,8 +64,20 @@ func less(a, b uint64) uint64 {
 	return a - b
 }
 
-// Table implements Pane.
-func (p *CPU) Table(f Frame) Table { return cpuTable(f) }
+// Table implements Pane: mpstat's table, and more the softirqs by vector and the interrupts by line.
+func (p *CPU) Table(f Frame) Table {
+	t := cpuTable(f)
+	for _, v := range []cpuView{softirqView, irqView} {
+		s := p.irqs
+		s.view = v
+		t.More = append(t.More, s.table(f))
+	}
+	return t
+}
+
+// ReportWants implements Reporter: interrupts by line are read on demand. That their handlers are not
+// timed is said in the cells: that costs every interrupt.
+func (p *CPU) ReportWants() []collectors.Want { return []collectors.Want{{ID: collectors.IRQID}} }
 
 func cpuTable(f Frame) Table {
 	t := Table{Title: "cpu", Columns: []Column{{ID: "CPU", Title: "CPU", Width: 4}}}
@@ -57,9 +89,9 @@ func cpuTable(f Frame) Table {
 
 	cpu, sched := cpuOver(f), schedOver(f)
 	if cpu != nil {
-		t.Rows = append(t.Rows, cpuRow(rowAll, cpu.All, false, cols, queueAll(f, sched)))
+		t.Rows = append(t.Rows, cpuRow(rowAll, cpu, cpu.All, false, cols, queueAll(f, sched)))
 		for _, one := range cpu.CPUs {
-			t.Rows = append(t.Rows, cpuRow(strconv.Itoa(one.CPU), one.Ticks, one.New, cols, queueOf(f, sched, one.CPU)))
+			t.Rows = append(t.Rows, cpuRow(strconv.Itoa(one.CPU), cpu, one.Ticks, one.New, cols, queueOf(f, sched, one.CPU)))
 		}
 		cpusNote(f, &t, func(s *collectors.Snapshot) bool { return s.CPU != nil && s.CPU.Seconds() > 0 && s.CPU.CPUs == nil })
 		t.Facts = append(t.Facts,
@@ -118,18 +150,10 @@ func psiFact(f Frame, id, title string, get func(*collectors.Host) collectors.Pr
 	return fact
 }
 
-func cpuRow(id string, ticks collectors.Ticks, isNew bool, cols []cpuColumn, queue Cell) Row {
+func cpuRow(id string, cpu *collectors.CPU, ticks collectors.Ticks, isNew bool, cols []cpuColumn, queue Cell) Row {
 	r := Row{ID: id, Cells: []Cell{Say(id)}, Sum: id == rowAll}
-	total := ticks.Total()
 	for _, c := range cols {
-		switch {
-		case isNew:
-			r.Cells = append(r.Cells, Missing("it came online a moment ago"))
-		case total == 0:
-			r.Cells = append(r.Cells, Missing("waiting for a second reading"))
-		default:
-			r.Cells = append(r.Cells, Number(100*float64(c.part(ticks))/float64(total)))
-		}
+		r.Cells = append(r.Cells, c.cell(cpu, ticks, isNew))
 	}
 	r.Cells = append(r.Cells, queue)
 	return r

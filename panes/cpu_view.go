@@ -31,7 +31,7 @@ func (p *CPU) View(f Frame, c Canvas) string {
 		return p.irqs.draw(f, c)
 	case timesView, cpuViews:
 	}
-	t := p.Table(f)
+	t := cpuTable(f)
 	lines := []string{cpuTitle(c, t)}
 	wide := c.Width >= wideWidth && c.Height >= wideHeight
 	room := 6

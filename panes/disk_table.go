@@ -57,6 +57,20 @@ func diskColumns() []diskColumn {
 			return c
 		}},
 	)
+	// Of all requests together, as iostat without -x has them.
+	all := func(id, unit string, width, decimals int, of func(collectors.IOCounts) float64) diskColumn {
+		return diskColumn{Column{ID: id, Title: id, Unit: unit, Width: width, Decimals: decimals, Hidden: true, Rank: 20}, func(s *diskSum, d *diskIO) Cell {
+			if c, ok := uncounted(s, d, ""); ok {
+				return c
+			}
+			return perRequest(of(d.Read)+of(d.Write)+of(d.Discard), d.Read.IOs+d.Write.IOs+d.Discard.IOs, "requests")
+		}}
+	}
+	cols = append(
+		cols,
+		all("await", "ms", 7, 2, func(c collectors.IOCounts) float64 { return float64(c.Ms) }),
+		all("areq-sz", "KiB", 8, 1, func(c collectors.IOCounts) float64 { return float64(c.Sectors) / 2 }),
+	)
 	return append(cols, deviceColumns()...)
 }
 

@@ -70,6 +70,7 @@ func TestIostatFormulas(t *testing.T) {
 		"w/s": "25.0", "wkB/s": "800.0", "wrqm/s": "25.0", "%wrqm": "50.0", "w_await": "20.00", "wareq-sz": "32.0",
 		"d/s": "2.0", "dkB/s": "2048.0", "drqm/s": "0.0", "%drqm": "0.0", "d_await": "0.50", "dareq-sz": "1024.0",
 		"f/s": "5.0", "f_await": "1.50", "aqu-sz": "1.50", "%util": "25.0", "in_flight": "3",
+		"await": "8.13", "areq-sz": "42.2", // of all 154 requests
 	}
 	for id, w := range want {
 		if got[id] != w {

@@ -141,7 +141,7 @@ func extremeExec(x *collectors.Exec, g *collectors.Signals, at time.Duration) {
 		x.Execs = append(x.Execs, collectors.ExecRow{
 			At: at - time.Millisecond, Process: p, Parent: parent, Comm: evil, ParentComm: evil, UID: math.MaxUint32, Cgroup: math.MaxUint64,
 			File: raw("/\x1b[2J/" + strings.Repeat("日本語", 80)), Args: raw(strings.Repeat("-\u202e-日本語 \x07", 40)), ArgsWhole: math.MaxUint32, ArgsKept: 512,
-			Thread: 4_194_000, Errno: 133 * int32(k%2),
+			Thread: 4_194_000,
 		})
 		x.Exits = append(x.Exits, collectors.ExitRow{
 			At: at, Process: p, Parent: parent, Comm: evil, ParentComm: evil, UID: math.MaxUint32, Age: 400 * 24 * time.Hour, CPU: 4000 * time.Hour,

@@ -33,16 +33,16 @@ func openExec(f Frame, r Row) tea.Cmd {
 			return send(OpenMsg{newExecPage(f, &e)})
 		}
 	}
+	if strings.Contains(r.ID, failedMark) {
+		return openWho(f, r)
+	}
 	return nil
 }
 
-// newExecPage is the page of an exec, also one that failed.
+// newExecPage is the page of an exec.
 func newExecPage(f Frame, e *collectors.ExecRow) *commandPage {
 	p := &commandPage{comm: e.Comm, who: e.Process}
 	p.say("started", clock(f, e.At))
-	if e.Errno != 0 {
-		p.say("failed", fmt.Sprintf("errno %d", e.Errno))
-	}
 	p.say("process", from(e.Comm, e.Process))
 	if e.Thread != 0 {
 		p.say("thread", fmt.Sprintf("%d called exec, and not the first one", e.Thread))

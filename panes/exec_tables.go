@@ -3,6 +3,7 @@
 package panes
 
 import (
+	"cmp"
 	"fmt"
 	"strconv"
 	"strings"
@@ -50,7 +51,13 @@ func leftOut(t *Table, n uint64) {
 	}
 }
 
-// execTable lists what was started, newest first.
+// execLine is a line of execs, at a time.
+type execLine struct {
+	at time.Duration
+	Row
+}
+
+// execTable lists what was started, newest first; and what could not be, while calls of exec are looked at.
 func execTable(f Frame) Table {
 	t := Table{Title: "execs", Columns: []Column{
 		wordColumn("TIME", 8, 4), countColumn("PID", "", 7, 0, 0), countColumn("PPID", "", 7, 0, 3),
@@ -67,8 +74,17 @@ func execTable(f Frame) Table {
 	if s == nil {
 		return t
 	}
+	var lines []execLine
 	for _, r := range eventsOf(f, execOf, func(x *collectors.Exec) []collectors.ExecRow { return x.Execs }) {
-		t.Rows = append(t.Rows, execRow(f, &r))
+		lines = append(lines, execLine{r.At, execRow(f, &r)})
+	}
+	failed := ofHost(execFailsOf, func(x *collectors.ExecFails) bool { return x.Partial })
+	for i, e := range eventsOf(f, failed, func(x *collectors.ExecFails) []collectors.PathEvent { return x.Events }) {
+		lines = append(lines, execLine{e.At, failedExecRow(f, &e, i)})
+	}
+	sortStably(lines, func(a, b execLine) int { return cmp.Compare(b.at, a.at) })
+	for _, l := range lines[:min(len(lines), mostEvents)] {
+		t.Rows = append(t.Rows, l.Row)
 	}
 	var unlisted uint64
 	for _, x := range within(f, execOf) {
@@ -97,17 +113,31 @@ func trimExecs(t *Table) {
 
 // execRow is a line of execs.
 func execRow(f Frame, r *collectors.ExecRow) Row {
-	ret, thread := Say("0"), Missing("")
-	if r.Errno != 0 {
-		ret = Say(strconv.Itoa(int(-r.Errno)))
-	}
+	thread := Missing("")
 	if r.Thread != 0 {
 		thread = Number(float64(r.Thread))
 	}
 	return Row{ID: whoRow(r.Process, int64(r.At)), Target: aboutProcess(r.Process, r.Comm), Cells: []Cell{
 		Say(clock(f, r.At)[:8]), Number(float64(r.Process.TGID)), Number(float64(r.Parent.TGID)),
-		Name(collectors.Clean(r.ParentComm)), Say(userName(r.User, r.UID)), ret,
+		Name(collectors.Clean(r.ParentComm)), Say(userName(r.User, r.UID)), Say("0"),
 		Name(collectors.Clean(r.Comm)), thread, Name(collectors.Clean(r.File)), Say(argsText(r)),
+	}}
+}
+
+// failedMark is in the row ID of an exec that failed.
+const failedMark = " failed "
+
+// failedExecRow is a line of an exec that failed: PCOMM is who called it. Of that, parent and user are
+// not asked for. N tells two of the same moment apart.
+func failedExecRow(f Frame, e *collectors.PathEvent, n int) Row {
+	const why = "not read of a call that failed: Enter opens the process"
+	args := collectors.RawString(strings.ReplaceAll(e.Args.Bytes(), "\x00", " "))
+	if args.Bytes() == "" {
+		args = collectors.RawString("[" + e.Path.Bytes() + "]")
+	}
+	return Row{ID: whoRow(e.Process, int64(e.At), failedMark, n), Target: aboutProcess(e.Process, e.Comm), Cells: []Cell{
+		Say(clock(f, e.At)[:8]), Number(float64(e.Process.TGID)), Missing(why), Missing(why), Missing(why), Say(strconv.Itoa(int(e.Ret))),
+		Name(collectors.Clean(e.Comm)), Missing(""), pathText(e.Path, e.Cut), Name(collectors.Clean(args)),
 	}}
 }
 

@@ -12,6 +12,7 @@ import (
 
 	"bpf60/collectors"
 	"bpf60/keymap"
+	"bpf60/triage"
 )
 
 func TestSumExec(t *testing.T) {
@@ -207,5 +208,39 @@ func TestCommandScroll(t *testing.T) {
 		if got := last(); got != tt.want {
 			t.Errorf("after %s the last line is %q, want %q", tt.key, got, tt.want)
 		}
+	}
+}
+
+// TestFailedExecs: while calls of exec are looked at, those that failed are among the execs, at their time,
+// with their error below 0; of a part of the host they are not.
+func TestFailedExecs(t *testing.T) {
+	raw := collectors.RawString
+	f := frames()["busy"]
+	at := f.Now.At
+	snap := *f.Now.Snapshot
+	exec := func(pid int32, at time.Duration) collectors.ExecRow {
+		return collectors.ExecRow{At: at, Process: collectors.Process{TGID: pid, Start: 1}, Comm: raw("sh"), File: raw("/bin/sh"), Args: raw("sh")}
+	}
+	snap.Exec = &collectors.Exec{Span: collectors.Span{From: at - time.Second, To: at}, Execs: []collectors.ExecRow{exec(7, at-300*time.Millisecond), exec(9, at-100*time.Millisecond)}}
+	snap.ExecFails = &collectors.ExecFails{Span: snap.Exec.Span, Failed: 1, Events: []collectors.PathEvent{{
+		At: at - 200*time.Millisecond, Process: collectors.Process{TGID: 8, Start: 1}, TID: 8, Comm: raw("bash"), Ret: -2, Call: "execve",
+		Path: raw("/opt/nosuch"), Args: raw("nosuch\x00-v\x00"),
+	}}}
+	f.Now.Snapshot = &snap
+	f.Past = []triage.Moment{f.Now}
+	table := execTable(f)
+	got := ""
+	for _, r := range table.Rows {
+		got += r.Cells[1].Format(0) + ":" + r.Cells[5].Format(0) + " "
+	}
+	if got != "9:0 8:-2 7:0 " || table.Columns[5].Hidden {
+		t.Errorf("PID:RET %q, column hidden %t; want 9:0 8:-2 7:0 and a column", got, table.Columns[5].Hidden)
+	}
+	if r := table.Rows[1]; r.Cells[6].Format(0) != "bash" || r.Cells[8].Format(0) != "/opt/nosuch" || !strings.HasPrefix(r.Cells[9].Format(0), "nosuch -v") || r.Cells[3].Known() {
+		t.Errorf("the one that failed: %+v", r)
+	}
+	snap.ExecFails.Partial = true
+	if n := len(execTable(f).Rows); n != 2 {
+		t.Errorf("%d rows where failures of a part of the host are known, want 2", n)
 	}
 }

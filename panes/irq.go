@@ -246,20 +246,17 @@ func (s *irqState) draw(f Frame, c Canvas) string {
 	return fit(lines, c.Height)
 }
 
-// times is what interrupts cost, of all CPUs' time: %irq reads 0 where the kernel does not account
-// for it.
+// times is what interrupts cost, of all CPUs' time.
 func (s *irqState) times(f Frame, c Canvas) []string {
 	cpu := cpuOver(f)
 	if cpu == nil || cpu.All.Total() == 0 {
 		return nil
 	}
-	total := float64(cpu.All.Total())
 	l := widget.NewLine(c.Width).Skip(1)
-	for _, x := range []struct {
-		name string
-		n    uint64
-	}{{"%irq", cpu.All.IRQ}, {"%soft", cpu.All.SoftIRQ}, {"%steal", cpu.All.Steal}} {
-		l.Put(c.Theme.Dim, x.name+" ").Plain(fmt.Sprintf("%-6.1f", 100*float64(x.n)/total)).Skip(1)
+	for _, x := range cpuColumns() {
+		if x.ID == irqColumn || x.ID == "%soft" || x.ID == "%steal" {
+			l.Put(c.Theme.Dim, x.ID+" ").Plain(fmt.Sprintf("%-6s", x.cell(cpu, cpu.All, false).Format(1))).Skip(1)
+		}
 	}
 	s.measured(f, l, c)
 	return []string{l.String()}

@@ -240,10 +240,13 @@ func (p *Memory) Table(f Frame) Table {
 	t.Title = "memory"
 	t.Facts = append(memoryFacts(f), waitsFacts(f)...)
 	t.Facts = append(t.Facts, pagesFacts(f)...)
+	if k := kmemOver(f); k != nil {
+		t.Facts = append(t.Facts, Fact{ID: "alloc_KiB/s", Title: "allocated from slab caches", Unit: "KiB/s", Cell: kibRate(k.Bytes, k.Span), Decimals: 1})
+	}
 	t.Histograms = waitsHistograms(f, waitsOver(f))
 	cgroups := waitsTable(f, waitsByCgroup)
 	cgroups.Notes = nil // the same as by process
-	t.More = []Table{waitsTable(f, waitsByProcess), cgroups, killsTable(f), pagesTable(f)}
+	t.More = []Table{waitsTable(f, waitsByProcess), cgroups, killsTable(f), pagesTable(f), p.listed(f, showLimits)}
 	return t
 }
 
@@ -282,6 +285,7 @@ func memoryFacts(f Frame) []Fact {
 		for _, x := range memoryRates() {
 			add(x.id, x.title, "/s", 1, rateOf(f, m, x.events...))
 		}
+		add("%commit", "promised to processes, of memory and swap", "%", 1, committed(m))
 		add("%vmeff", "pages won of those looked at", "%", 1, efficiency(m))
 		add("oom_kill", "kills for lack of memory", "", 0, countOf(f, m, collectors.VMOOMKill))
 		for _, r := range whereTable(f).Rows {
@@ -301,6 +305,15 @@ func memoryFacts(f Frame) []Fact {
 		all.Cell = Number(100 * full)
 	}
 	return append(out, all)
+}
+
+// committed is what was promised to processes, of memory and swap together.
+func committed(m *collectors.Memory) Cell {
+	n, ok := m.Info.Get(collectors.MemCommittedAS)
+	if !ok {
+		return memCell(&m.Info, collectors.MemCommittedAS)
+	}
+	return Number(memPercent(n, m.Info.N[collectors.MemTotal]+m.Info.N[collectors.MemSwapTotal]))
 }
 
 // memoryRate is a rate of events, by the name it has in sar -B or in the kernel.
@@ -325,5 +338,8 @@ func memoryRates() []memoryRate {
 		r("refault_a/s", "anonymous pages that came back too soon", collectors.VMRefaultAnon),
 		r("thp/s", "huge pages given out at a fault", collectors.VMTHPFault),
 		r("thp_fail/s", "faults that found no huge page", collectors.VMTHPFallback),
+		r("pgthrottle/s", "times a task that reclaimed was held up", collectors.VMThrottled),
+		r("shrunk/s", "slab objects that reclaim looked at", collectors.VMSlabsScanned),
+		r("numa_miss/s", "pages that came from another node than wanted", collectors.VMNUMAMiss),
 	}
 }

@@ -103,25 +103,29 @@ func addCaches(sum, more []collectors.KmemCache) []collectors.KmemCache {
 	return sum
 }
 
-// slabRates are the cells of one cache in slabtop's table: allocations and frees a second, and who
-// allocates most.
-func slabRates(f Frame, k *collectors.Kmem, name collectors.Raw) (allocs, frees, who Cell) {
+// slabRates are the cells of one cache in slabtop's table: allocations and frees a second, what was
+// allocated in KiB a second, and who allocates most.
+func slabRates(f Frame, k *collectors.Kmem, name collectors.Raw) (allocs, frees, bytes, who Cell) {
+	none := func(why string) (allocs, frees, bytes, who Cell) {
+		return Missing(why), Missing(why), Missing(why), Missing(why)
+	}
 	if k == nil {
 		why, _ := whyNot(f, collectors.KmemID, "slabratetop")
-		return Missing(why), Missing(why), Missing(why)
+		return none(why)
 	}
 	x := k.Find(name)
 	switch {
 	case x == nil && strings.HasPrefix(name.Bytes(), "kmalloc-"):
 		const why = "kmalloc's tracepoint does not name the cache"
-		return Missing(why), Missing(why), Missing(why)
+		return none(why)
 	case x == nil && k.BySite:
 		const why = "this kernel does not name caches, and no function that allocates now is known to use this one"
-		return Missing(why), Missing(why), Missing(why)
+		return none(why)
 	case x == nil:
-		return Number(0), Number(0), Missing("nobody allocates")
+		return Number(0), Number(0), Number(0), Missing("nobody allocates")
 	}
 	allocs, frees, who = perSecond(x.Allocs, k.Span), perSecond(x.Frees, k.Span), Missing("nobody allocates")
+	bytes = kibRate(x.Allocs*uint64(x.Size), k.Span)
 	if k.BySite || !k.KnowsFrees {
 		frees = Missing("frees are not counted by cache here")
 	}
@@ -129,7 +133,7 @@ func slabRates(f Frame, k *collectors.Kmem, name collectors.Raw) (allocs, frees,
 		o := &x.Who[0]
 		who = Say(fmt.Sprintf("%s[%d] %.0f%%", widget.Clip(ownerName(o), 12), o.TGID, 100*float64(o.Allocs)/float64(max(x.Allocs, 1))))
 	}
-	return allocs, frees, who
+	return allocs, frees, bytes, who
 }
 
 // ownerName is the process's name; that of PID 0 is what interrupts do on an idle CPU.

@@ -130,7 +130,7 @@ func (p *slabPage) readings(f Frame) (t Table, first *collectors.SlabCache) {
 // allocFacts are the rates of the cache.
 func (p *slabPage) allocFacts(f Frame) []Fact {
 	k := cacheOver(f, p.name)
-	allocs, frees, _ := slabRates(f, k, collectors.RawString(p.name))
+	allocs, frees, _, _ := slabRates(f, k, collectors.RawString(p.name))
 	return []Fact{
 		{ID: "allocs/s", Title: "objects taken from it", Unit: "/s", Decimals: 1, Cell: allocs},
 		{ID: "frees/s", Title: "objects given back to it", Unit: "/s", Decimals: 1, Cell: frees},

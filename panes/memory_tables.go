@@ -31,6 +31,7 @@ func slabTable(f Frame) Table {
 		{ID: colGrowth, Title: colGrowth, Unit: "KiB/s", Width: 8, Decimals: 1},
 		{ID: "allocs/s", Title: "allocs/s", Unit: "/s", Width: 8, Decimals: 1},
 		{ID: "frees/s", Title: "frees/s", Unit: "/s", Width: 8, Decimals: 1, Rank: 3},
+		{ID: "KiB/s", Title: "KiB/s", Unit: "KiB/s", Width: 8, Decimals: 1, Rank: 6},
 		{ID: "BY", Title: "MOST BY", Width: 16, Left: true},
 		{ID: "NAME", Title: "NAME", Width: 14, Left: true},
 	}}
@@ -50,10 +51,10 @@ func slabTable(f Frame) Table {
 			use = Number(100 * float64(c.Active) / float64(c.Objects))
 		}
 		name := collectors.Clean(c.Name)
-		allocs, frees, who := slabRates(f, k, c.Name)
+		allocs, frees, bytes, who := slabRates(f, k, c.Name)
 		t.Rows = append(t.Rows, Row{ID: name.String(), Cells: []Cell{
 			Number(float64(c.Objects)), Number(float64(c.Active)), use, Number(float64(c.ObjSize)), Number(float64(c.Slabs)),
-			Number(float64(c.PerSlab)), Number(float64(c.Bytes) / 1024), slabGrowth(c.Grown, s.Span), allocs, frees, who, Name(name),
+			Number(float64(c.PerSlab)), Number(float64(c.Bytes) / 1024), slabGrowth(c.Grown, s.Span), allocs, frees, bytes, who, Name(name),
 		}})
 	}
 	if s.Caches == nil && s.Total.Caches > 0 {

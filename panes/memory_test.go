@@ -358,15 +358,21 @@ func TestKmemOver(t *testing.T) {
 	if got := f.Past[1].Kmem.Caches[0]; got.Allocs != 10 || got.Who[0].Allocs != 9 || got.From[0].Samples != 2 {
 		t.Errorf("summing wrote to a sample: %+v", got)
 	}
-	allocs, frees, who := slabRates(f, k, collectors.RawString("dentry"))
+	allocs, frees, bytes, who := slabRates(f, k, collectors.RawString("dentry"))
 	if a, _ := allocs.Num(); a != 10 {
 		t.Errorf("%v allocations a second, want 10", a)
 	}
 	if n, _ := frees.Num(); n != 4 || who.text.String() != "?[1] 54%" {
 		t.Errorf("%v frees a second, most by %q, want 4 and ?[1] 54%%", n, who.text.String())
 	}
+	if n, _ := bytes.Num(); n != 10*192/1024. {
+		t.Errorf("%v KiB a second, want 10 objects of 192 bytes", n)
+	}
 	for name, why := range map[string]string{"kmalloc-64": "kmalloc", "other": ""} {
-		allocs, _, who := slabRates(f, k, collectors.RawString(name))
+		allocs, _, bytes, who := slabRates(f, k, collectors.RawString(name))
+		if bytes.Known() != allocs.Known() {
+			t.Errorf("%s: bytes %+v, allocations %+v", name, bytes, allocs)
+		}
 		if allocs.Known() != (why == "") || !strings.Contains(allocs.Why, why) || who.Known() {
 			t.Errorf("%s: %+v by %+v", name, allocs, who)
 		}

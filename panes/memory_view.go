@@ -131,11 +131,7 @@ func pageValues(m *collectors.Memory) []string {
 	if m.DirtyLimit > 0 {
 		dirty += " of " + widget.Bytes(m.DirtyLimit)
 	}
-	commit, whole := bytes(collectors.MemCommittedAS), m.Info.N[collectors.MemTotal]+m.Info.N[collectors.MemSwapTotal]
-	percent := "-"
-	if n, ok := m.Info.Get(collectors.MemCommittedAS); ok {
-		percent = fmt.Sprintf("%.1f", memPercent(n, whole))
-	}
+	commit, percent := bytes(collectors.MemCommittedAS), committed(m).Format(1)
 	huge := "-"
 	if n, ok := m.Info.Get(collectors.MemHugePagesTotal); ok {
 		huge = fmt.Sprint(n)

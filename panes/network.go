@@ -176,7 +176,8 @@ func ifaceRow(s *netSpace, l *collectors.NetLink) string {
 
 func spaceRow(s *netSpace) string { return strconv.FormatUint(s.ID, 10) }
 
-// Table implements Pane: the interfaces, with the sums of all else as facts.
+// Table implements Pane: the interfaces, with the sums of all else as facts, and more the dropped
+// packets, softnet by CPU and the namespaces.
 func (p *Network) Table(f Frame) Table {
 	v := netOver(f)
 	t := p.interfaces(f, v, false)
@@ -184,7 +185,11 @@ func (p *Network) Table(f Frame) Table {
 	namesFirst(&t)
 	t.Facts = netFacts(v)
 	dropped := dropsOver(f)
-	t.More = []Table{dropTable(f, dropped), dropSockets(f, dropped)}
+	soft, spaces := softnetTable(f, v), spacesTable(v)
+	p.lists[netSoft].arrange(f, &soft)
+	p.lists[netSpaces].arrange(f, &spaces)
+	namesFirst(&spaces)
+	t.More = []Table{dropTable(f, dropped), dropSockets(f, dropped), soft, spaces}
 	if v == nil {
 		why, remedy := whyNot(f, collectors.NetworkID, "sar DEV")
 		t.Notes = append(t.Notes, note("sar DEV", why, remedy))

@@ -34,6 +34,19 @@ func TestUtilisation(t *testing.T) {
 	}
 }
 
+// TestInDiscards: bad headers are a column of their own, as in sar -n IP and EIP.
+func TestInDiscards(t *testing.T) {
+	s := &netSpace{NetPlace: &collectors.NetPlace{}, known: true, seconds: 2}
+	s.stack = collectors.StackCounts{IPInDiscards: 6, IPInHeader: 8}
+	got := map[string]string{}
+	for _, c := range stackColumns() {
+		got[c.id] = stackCell(s, c).Format(1)
+	}
+	if got["idisc/s"] != "3.0" || got["ihdrerr/s"] != "4.0" {
+		t.Errorf("idisc/s %s, ihdrerr/s %s; want 3.0 and 4.0", got["idisc/s"], got["ihdrerr/s"])
+	}
+}
+
 func TestByteRate(t *testing.T) {
 	for v, want := range map[float64]string{0: "0 B/s", 480: "480 B/s", 1000: "1.0 kB/s", 1234: "1.2 kB/s", 399770: "390.4 kB/s", 1023949: "1.0 MB/s", 12.1e6: "11.5 MB/s", 49.5e9: "46.1 GB/s"} {
 		if got := byteRate(v); got != want {

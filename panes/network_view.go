@@ -216,7 +216,7 @@ func (p *Network) foot(f Frame, c Canvas, v *netView) []string {
 		row("softnet", fmt.Sprintf("total %-7s dropped %-6s squeezed %-6s backlog %s", short(cells[1]), short(cells[2]), short(cells[3]), short(cells[6])))
 	}
 	row("udp", v.stackLine(c.Width-12, "idgm/s", "odgm/s", "idgmerr/s", "rcvbuf/s", "noport/s", "sndbuf/s"))
-	row("ip", v.stackLine(c.Width-12, "irec/s", "fwddgm/s", "idisc/s", "odisc/s", "onort/s", "asmf/s", "fragf/s"))
+	row("ip", v.stackLine(c.Width-12, "irec/s", "fwddgm/s", "idisc/s", "odisc/s", "onort/s", "asmf/s", "fragf/s", "ihdrerr/s"))
 	row("conntrack", v.trackLine(f))
 	if p.draw != netDrops {
 		row("drops", dropLine(f))

@@ -49,6 +49,10 @@ type Pane interface {
 	Table(f Frame) Table
 }
 
+// Reporter is a pane whose report shows more than what it begins with: it names the collectors that
+// the rest needs, if they cost no task of the host anything.
+type Reporter interface{ ReportWants() []collectors.Want }
+
 // Describer is a pane whose selected row has something to say on the status line: why a cell is
 // missing.
 type Describer interface{ Describe(f Frame) string }

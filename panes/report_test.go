@@ -169,7 +169,7 @@ func TestCPUFormulas(t *testing.T) {
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
 			cols := cpuColumns()
-			row := cpuRow("0", tt.ticks, false, cols, Missing(""))
+			row := cpuRow("0", &collectors.CPU{}, tt.ticks, false, cols, Missing(""))
 			got := make(map[string]float64)
 			for i, c := range cols {
 				if v, ok := row.Cells[i+1].Num(); ok {

@@ -146,6 +146,7 @@ func cpuOver(f Frame) *collectors.CPU {
 		sum.Interrupts += c.Interrupts
 		sum.Forks += c.Forks
 		sum.VMKnown = sum.VMKnown && c.VMKnown // a part of the run is no rate of it
+		sum.NoIRQTime = sum.NoIRQTime && c.NoIRQTime
 		sum.SwapIn += c.SwapIn
 		sum.SwapOut += c.SwapOut
 		sum.BlocksIn += c.BlocksIn

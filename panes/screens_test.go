@@ -117,7 +117,7 @@ func states() map[string][]string {
 		"exec programs":    {"8", "v", "v", "v"},
 		"exec forks":       {"8", "v", "v", "v", "v"},
 		"exec signals":     {"8", "v", "v", "v", "v", "v", "j"},
-		"exec page":        {"8", "enter"},
+		"exec page":        {"8", "j", "enter"},
 		"exec page ended":  {"8", "v", "j", "enter"},
 		"exec page short":  {"8", "v", "v", "enter"},
 		"exec page killed": {"8", "v", "v", "v", "v", "v", "enter"},

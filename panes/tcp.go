@@ -300,7 +300,7 @@ func (p *TCP) Describe(f Frame) string {
 }
 
 // Table implements Pane: sar's numbers as facts and the rows of the view, what connections did as
-// distributions and further tables.
+// distributions, and the other views and what happened as further tables.
 func (p *TCP) Table(f Frame) Table {
 	q := *p
 	q.part = tcpTables
@@ -308,6 +308,11 @@ func (p *TCP) Table(f Frame) Table {
 	s := flowOver(f)
 	for _, m := range flowMeasures() {
 		t.Histograms = append(t.Histograms, m.histogram(f, s))
+	}
+	for v := range tcpViews {
+		if v != p.view {
+			t.More = append(t.More, p.listed(f, v))
+		}
 	}
 	for i, x := range p.sections {
 		more := x.of(f)
@@ -324,8 +329,16 @@ func (p *TCP) current(f Frame) Table {
 		p.happened[p.at].arrange(f, &t)
 		return t
 	}
-	t := Table{Title: "tcp", Facts: tcpFacts(f)}
-	switch p.view {
+	t := p.listed(f, p.view)
+	t.Title, t.Facts = "tcp", tcpFacts(f)
+	tcpNotes(f, &t, p.view)
+	return t
+}
+
+// listed is one of the tables of what there is, in the order of its cursor.
+func (p *TCP) listed(f Frame, v tcpView) Table {
+	t := Table{Title: v.String()}
+	switch v {
 	case asListeners:
 		listenTable(f, &t)
 	case asPeers:
@@ -335,24 +348,15 @@ func (p *TCP) current(f Frame) Table {
 	case asSockets, tcpViews:
 		socketTable(f, &t)
 	}
-	tcpNotes(f, &t, p.view)
-	p.lists[p.view].arrange(f, &t)
+	unlistedNotesOf(f, &t, v)
+	p.lists[v].arrange(f, &t)
 	return t
 }
 
-// tcpNotes say what is missing.
-func tcpNotes(f Frame, t *Table, view tcpView) {
-	if tcpOver(f) == nil {
-		why, remedy := whyNot(f, collectors.TCPID, "sar TCP")
-		t.Notes = append(t.Notes, note("sar TCP", why, remedy))
-	}
-	if view == asCounters {
-		return
-	}
+// unlistedNotesOf says how many rows a table does not have.
+func unlistedNotesOf(f Frame, t *Table, view tcpView) {
 	s := socketsOver(f)
 	if s == nil {
-		why, remedy := whyNot(f, collectors.SocketsID, "ss")
-		t.Notes = append(t.Notes, note("ss", why, remedy))
 		return
 	}
 	for _, x := range []struct {
@@ -367,6 +371,23 @@ func tcpNotes(f Frame, t *Table, view tcpView) {
 		if x.on && x.n > 0 {
 			t.Notes = append(t.Notes, fmt.Sprintf("%d further %s are counted, not listed", x.n, x.what))
 		}
+	}
+}
+
+// tcpNotes say what is missing in all tables.
+func tcpNotes(f Frame, t *Table, view tcpView) {
+	if tcpOver(f) == nil {
+		why, remedy := whyNot(f, collectors.TCPID, "sar TCP")
+		t.Notes = append(t.Notes, note("sar TCP", why, remedy))
+	}
+	if view == asCounters {
+		return
+	}
+	s := socketsOver(f)
+	if s == nil {
+		why, remedy := whyNot(f, collectors.SocketsID, "ss")
+		t.Notes = append(t.Notes, note("ss", why, remedy))
+		return
 	}
 	if s.Every > 0 {
 		t.Notes = append(t.Notes, fmt.Sprintf("read every %.0f s: one reading of %d sockets takes %d ms of CPU", s.Every.Seconds(), s.Total, s.Cost.Milliseconds()))

@@ -196,9 +196,6 @@ func (r *recent) started(x *rhythm) *deeds {
 		d.looked(m.Exec.Span)
 		for i := range m.Exec.Execs {
 			e := &m.Exec.Execs[i]
-			if e.Errno != 0 {
-				continue
-			}
 			what := e.Args
 			if what == (collectors.Raw{}) {
 				what = e.File
