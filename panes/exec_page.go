@@ -33,7 +33,10 @@ func openExec(f Frame, r Row) Answer {
 			return OpenMsg{newExecPage(f, &e)}
 		}
 	}
-	return openWho(f, r) // it failed: whose it was
+	if strings.Contains(r.ID, failedMark) {
+		return openWho(f, r)
+	}
+	return nil
 }
 
 // newExecPage is the page of an exec.

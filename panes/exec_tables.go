@@ -79,8 +79,11 @@ func execTable(f Frame) Table {
 		lines = append(lines, execLine{r.At, execRow(f, &r)})
 	}
 	failed := ofHost(execFailsOf, func(x *collectors.ExecFails) bool { return x.Partial })
-	for i, e := range eventsOf(f, failed, func(x *collectors.ExecFails) []collectors.PathEvent { return x.Events }) {
-		lines = append(lines, execLine{e.At, failedExecRow(f, &e, i)})
+	ids := eventIDs{}
+	for _, e := range eventsOf(f, failed, func(x *collectors.ExecFails) []collectors.PathEvent { return x.Events }) {
+		r := failedExecRow(f, &e)
+		r.ID = ids.of(r.ID)
+		lines = append(lines, execLine{e.At, r})
 	}
 	sortStably(lines, func(a, b execLine) int { return cmp.Compare(b.at, a.at) })
 	for _, l := range lines[:min(len(lines), mostEvents)] {
@@ -124,15 +127,18 @@ func execRow(f Frame, r *collectors.ExecRow) Row {
 	}}
 }
 
+// failedMark is in the row ID of an exec that failed.
+const failedMark = " failed"
+
 // failedExecRow is a line of an exec that failed: PCOMM is who called it. Of that, parent and user are
-// not asked for. N tells two of the same moment apart.
-func failedExecRow(f Frame, e *collectors.PathEvent, n int) Row {
+// not asked for.
+func failedExecRow(f Frame, e *collectors.PathEvent) Row {
 	const why = "not read of a call that failed: Enter opens the process"
 	args := collectors.RawString(strings.ReplaceAll(e.Args.Bytes(), "\x00", " "))
 	if args.Bytes() == "" {
 		args = collectors.RawString("[" + e.Path.Bytes() + "]")
 	}
-	return Row{ID: whoRow(e.Process, int64(e.At), " failed ", n), Target: aboutProcess(e.Process, e.Comm), Cells: []Cell{
+	return Row{ID: whoRow(e.Process, int64(e.At), failedMark), Target: aboutProcess(e.Process, e.Comm), Cells: []Cell{
 		Say(clock(f, e.At)[:8]), Number(float64(e.Process.TGID)), Missing(why), Missing(why), Missing(why), Say(strconv.Itoa(int(e.Ret))),
 		Name(collectors.Clean(e.Comm)), Missing(""), pathText(e.Path, e.Cut), Name(collectors.Clean(args)),
 	}}
