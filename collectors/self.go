@@ -28,6 +28,7 @@ type Self struct {
 	BPFTotal time.Duration // since start
 	Lost     uint64        // events lost since start, all probes
 	Nice     int           // our own priority
+	Process  Process       // who measures, its Start in whole clock ticks; zero: not known. See Process.Same
 }
 
 func (s *Self) put(snap *Snapshot) { snap.Self = s }
@@ -38,6 +39,7 @@ type selfCollector struct {
 	statm *os.File
 	buf   [128]byte
 
+	own  Process
 	rows map[string]audit // by probe, as last handed over
 	bpf  time.Duration    // since start
 	lost uint64           // since start
@@ -59,7 +61,7 @@ func (c *selfCollector) Start(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening our own memory: %w", err)
 	}
-	*c = selfCollector{statm: f, rows: map[string]audit{}}
+	*c = selfCollector{statm: f, own: ownProcess(), rows: map[string]audit{}}
 	return nil
 }
 
@@ -93,6 +95,7 @@ func (c *selfCollector) Collect(_ context.Context, now time.Duration) (Sample, e
 		MaxRSS:   uint64(ru.Maxrss) * 1024,
 		BPFTotal: c.bpf,
 		Lost:     c.lost,
+		Process:  c.own,
 	}
 	// The system call returns 20 − nice, so that no priority looks like an error.
 	if p, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil {
@@ -105,6 +108,19 @@ func (c *selfCollector) Collect(_ context.Context, now time.Duration) (Sample, e
 	}
 	c.prev, c.started = cur, true
 	return &cur, nil
+}
+
+// ownProcess is this process as samples name it; zero if that cannot be read. Nobody else says who we are.
+func ownProcess() Process {
+	b, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		return Process{}
+	}
+	var s pidStat
+	if parsePIDStat(b, &s) != nil {
+		return Process{}
+	}
+	return Process{TGID: s.PID, Start: ticksNs(s.StartTicks)}
 }
 
 // rss is the second number of statm, in bytes.

@@ -3,6 +3,7 @@
 package collectors
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -68,6 +69,34 @@ func TestSelfMeasuresThisProcess(t *testing.T) {
 	if _, err := c.Collect(t.Context(), 0); err == nil {
 		t.Error("Collect after Close = nil, want an error")
 	}
+}
+
+// TestSelfProcess: it is the process that the scan of tasks lists as this one.
+func TestSelfProcess(t *testing.T) {
+	c := NewSelf()
+	if err := c.Start(t.Context()); err != nil {
+		t.Fatalf("Start = %v", err)
+	}
+	defer c.Close()
+	s := collectSelf(t, c, 0)
+	tasks := newTasks(NewFS(""), nil)
+	if err := tasks.Start(t.Context()); err != nil {
+		t.Fatalf("Start = %v", err)
+	}
+	defer tasks.Close()
+	all, err := tasks.Collect(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all.(*Tasks).Key {
+		if int(p.PID) == os.Getpid() {
+			if !s.Process.Same(p.Process) || s.Process.Same(Process{p.TGID, p.Start + tickNs}) {
+				t.Errorf("Self is %+v, the scan has %+v", s.Process, p.Process)
+			}
+			return
+		}
+	}
+	t.Error("the scan does not list this process")
 }
 
 func TestSelfAudit(t *testing.T) {

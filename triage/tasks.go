@@ -202,12 +202,24 @@ const (
 
 // patient says that a process gave its turn away on purpose, serves others in the kernel, or is this
 // program: its waiting is no sign of trouble.
-func patient(p *collectors.ProcInfo) bool {
-	return p.Kernel || p.Nice > 0 || p.Policy == policyBatch || p.Policy == policyIdle || ourselves(p)
+func (r *recent) patient(p *collectors.ProcInfo) bool {
+	return p.Kernel || p.Nice > 0 || p.Policy == policyBatch || p.Policy == policyIdle || r.ourselves(p)
 }
 
-// ourselves says that a process is this program, or another one like it.
-func ourselves(p *collectors.ProcInfo) bool { return strings.HasPrefix(p.Comm.Bytes(), "bpf60") }
+// ourselves says that a process is the one that measured. Anybody may take its name: that counts only in
+// old recordings, which do not say who it was.
+func (r *recent) ourselves(p *collectors.ProcInfo) bool {
+	if r.self == nil {
+		r.self = new(collectors.Process)
+		if s := lastOf(r.h.Since(-1), func(s *collectors.Snapshot) *collectors.Self { return s.Self }); s != nil {
+			*r.self = s.Process
+		}
+	}
+	if *r.self == (collectors.Process{}) {
+		return strings.HasPrefix(p.Comm.Bytes(), "bpf60")
+	}
+	return r.self.Same(p.Process)
+}
 
 // people tells who belongs together: the processes of one cgroup and, where all are in the root
 // cgroup, those of one session's tree. It grows as processes come, and begins anew with each list of all
