@@ -26,6 +26,7 @@ const (
 // options is what a command runs with, after flags, environment and files.
 type options struct {
 	Interval time.Duration
+	Chosen   bool // the interval was: it does not change by itself
 	BPF      bool
 	Probes   []string // "+name" and "-name", in order
 	Theme    string
@@ -211,7 +212,7 @@ func (o *options) set(key, value string, p *parts) error {
 		if err != nil || d < minInterval || d > maxInterval {
 			return fmt.Errorf("%q is no interval: use %v to %v, such as 1s", value, minInterval, maxInterval)
 		}
-		o.Interval = d
+		o.Interval, o.Chosen = d, true
 	case "theme":
 		if err := oneOf("theme", value, p.themes); err != nil {
 			return err
