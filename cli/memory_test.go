@@ -73,8 +73,14 @@ func TestMemoryCeiling(t *testing.T) {
 		rss, forgot int
 		ends        bool
 	}{
-		{mostMemory, 0, false}, {mostMemory + 1, 1, false}, {mostMemory + 1, 2, false}, {mostMemory, 2, false},
-		{mostMemory + 1, 3, false}, {mostMemory + 1, 4, false}, {mostMemory + 1, 5, false}, {200 << 20, 5, true},
+		{mostMemory, 0, false},
+		{mostMemory + 1, 1, false},
+		{mostMemory + 1, 2, false},
+		{mostMemory, 2, false},
+		{mostMemory + 1, 3, false},
+		{mostMemory + 1, 4, false},
+		{mostMemory + 1, 5, false},
+		{200 << 20, 5, true},
 	} {
 		if err := m.ceiling(tt.rss, func() { forgot++ }); (err != nil) != tt.ends || forgot != tt.forgot {
 			t.Errorf("tick %d: error %v, forgot %d times, want %t, %d", i, err, forgot, tt.ends, tt.forgot)

@@ -118,7 +118,7 @@ func (w *worker) look(ctx context.Context, q request) (Sample, error) {
 		b.BeginAnew()
 	}
 	sample, err := w.collect(ctx, q.rows)
-	if q.drop && err == nil && !(q.again && w.keeps(sample)) {
+	if q.drop && err == nil && (!q.again || !w.keeps(sample)) {
 		sample = nil
 	}
 	if q.pause {
