@@ -3,12 +3,18 @@
 package cli
 
 import (
+	"time"
+
 	"bpf60/bpf"
 	"bpf60/collectors"
 	"bpf60/keymap"
 	"bpf60/panes"
 	"bpf60/theme"
 )
+
+// unreadFor is how long a dashboard stays that nobody reads: a connection that was lost in silence leaves
+// a terminal that is never hung up.
+const unreadFor = 10 * time.Minute
 
 // builtin are the parts of the shipped program.
 func builtin() parts {
@@ -42,6 +48,7 @@ func builtin() parts {
 		dear:   dear,
 		probes: collectors.Optional(),
 		themes: theme.Names(),
+		unread: unreadFor,
 	}
 }
 

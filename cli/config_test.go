@@ -49,7 +49,7 @@ reverse = true
 [columns.disk-files]
 sort = "Use%"`,
 			want: with(func(o *options) {
-				o.Interval, o.Theme, o.Color, o.ASCII, o.Mouse = 2*time.Second, "light", "never", true, false
+				o.Interval, o.Chosen, o.Theme, o.Color, o.ASCII, o.Mouse = 2*time.Second, true, "light", "never", true, false
 				o.Probes, o.Keys = []string{"-runqlat", "+cpudist"}, map[string][]string{"quit": {"x"}, "cpu.draw": {"w"}}
 				o.Panes, o.Colors = []string{"cpu", "overview"}, map[string]string{"crit": "bold 203", "dim": "245"}
 				o.Columns = map[string]panes.Columns{

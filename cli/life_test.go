@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -110,6 +111,40 @@ func TestPanicWhileStalled(t *testing.T) {
 	if raw := p.output(); !strings.Contains(raw, reset+"bpf60: internal error: boom in the source") {
 		t.Errorf("the output ends with %q, want the reset and the error", strings.ReplaceAll(raw, "\x00", ""))
 	}
+}
+
+// A terminal that takes nothing for long is one whose connection was lost.
+func TestNobodyReads(t *testing.T) {
+	t.Parallel()
+	p := start(t, play{scene: "clock impatient"})
+	p.see("ready")
+	p.stall()
+	if got, want := p.exit(forced), 128+int(syscall.SIGHUP); got != want {
+		t.Errorf("exit code = %d, want %d", got, want)
+	}
+	p.restored()
+}
+
+// A terminal that is read in the end is not lost, however often it stalls.
+func TestAlarm(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		rang := time.Time{}
+		a := alarm{10 * time.Minute, func() { rang = time.Now() }}
+		for range 100 {
+			disarm := a.arm()
+			time.Sleep(9 * time.Minute)
+			disarm()
+		}
+		if !rang.IsZero() {
+			t.Error("it rang for 9 minutes")
+		}
+		began := time.Now()
+		defer a.arm()()
+		time.Sleep(11 * time.Minute)
+		if got := rang.Sub(began); got != 10*time.Minute {
+			t.Errorf("it rang after %v, want 10m", got)
+		}
+	})
 }
 
 func TestLoopThatNeverReturns(t *testing.T) {
@@ -300,6 +335,7 @@ func TestSuspend(t *testing.T) {
 				}
 				p.send("clear; fg\n")
 				p.see(fmt.Sprintf("resumed %d", round))
+				p.see(fmt.Sprintf("rested %d", round))
 				until(t, "mouse mode", func() bool { m := modes(p.output()); return m["1002"] && m["1049"] })
 			}
 			p.send("q")

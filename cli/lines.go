@@ -41,6 +41,7 @@ func (c *commands) lines(o options) error {
 	defer cancel()
 	stop, got := endBySignal(cancel)
 	defer stop()
+	defer restWhileStopped(s)()
 
 	var writeErr error
 	err = s.Run(ctx, func() {

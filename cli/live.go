@@ -72,7 +72,7 @@ func (c *commands) live(o options) error {
 	})
 
 	l := newLife()
-	d := &suspender{life: l, mouse: o.Mouse, in: tty.in.File}
+	d := &suspender{life: l, mouse: o.Mouse, in: tty.in.File, rest: s.Rest}
 	opts := []tea.ProgramOption{
 		tea.WithAltScreen(), tea.WithFPS(framesPerSecond), tea.WithInput(tty.in), tea.WithOutput(tty.out),
 		tea.WithoutBracketedPaste(), tea.WithoutSignalHandler(), tea.WithFilter(d.filter),
@@ -91,6 +91,7 @@ func (c *commands) live(o options) error {
 		os.Exit(e.code)
 	}
 	tty.out.lost = func(error) { l.end(byHangup()) }
+	tty.out.stuck = alarm{c.parts.unread, func() { l.end(byHangup()) }}
 	tty.in.interrupt = func() { l.end(ending{}) } // so that it works while the loop is stalled
 
 	stopSignals := c.watch(l, d)
@@ -119,6 +120,12 @@ func (c *commands) live(o options) error {
 		fmt.Fprintf(&last, "bpf60: measuring did not stop within %v; it ends with the process\n", stopGrace)
 	} else if sourceErr != nil && !errors.Is(sourceErr, context.Canceled) && e.message == "" {
 		fmt.Fprintf(&last, "bpf60: %v\n", sourceErr)
+	}
+	var over *tooMuchMemory
+	if errors.As(sourceErr, &over) { // what it saw is not to be lost with it
+		if err := s.Report(&last, reportRequest{Format: "text", Brief: true, Version: c.version}); err != nil {
+			fmt.Fprintf(&last, "bpf60: %v\n", err)
+		}
 	}
 	last.WriteString(byCrashes(s.Crashes()) + e.message)
 	// The terminal is back, but it may still take nothing.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -57,7 +58,12 @@ func TestMain(m *testing.M) {
 type fakeNews struct{}
 
 func fakeParts(scene []string) parts {
+	unread := time.Duration(0)
+	if slices.Contains(scene, "impatient") {
+		unread = time.Second
+	}
 	return parts{
+		unread:  unread,
 		open:    func(o options) (session, error) { return newFakeSession(o, scene), nil },
 		profile: func(o *options) (profiler, error) { return newFakeProfiler(o, scene) },
 		news:    fakeNews{},
@@ -81,6 +87,7 @@ type fakeSession struct {
 	scene map[string]bool
 	boom  chan string // what the source shall do: "panic", "error"
 	ticks atomic.Int64
+	rests atomic.Int64 // how often it let go; negative while it does
 }
 
 func newFakeSession(o options, scene []string) *fakeSession {
@@ -140,6 +147,19 @@ func (s *fakeSession) Crashes() []collectors.Crash {
 		return nil
 	}
 	return []collectors.Crash{{Name: "disk", Message: "boom\x1b[31m", Stack: []byte("goroutine 7 [running]:\n")}}
+}
+
+// Rest counts the times that it let go of the kernel.
+func (s *fakeSession) Rest(on bool) {
+	n := s.rests.Load()
+	if on == (n < 0) {
+		panic("Rest out of order")
+	}
+	if on {
+		s.rests.Store(-n - 1)
+		return
+	}
+	s.rests.Store(-n)
 }
 
 func (s *fakeSession) Report(w io.Writer, r reportRequest) error {
@@ -240,6 +260,6 @@ func (m *fakeModel) View() string {
 	if m.s.scene["clock"] {
 		ticked = m.s.Line()
 	}
-	return fmt.Sprintf("ready %dx%d %s\npid %d\nkeys %s\nresumed %d\nmouse %d\nutf8 %t profile %v\n%s\n",
-		m.w, m.h, ticked, m.pid, m.keys, m.resumed, m.mouse, m.sc.UTF8, m.sc.Profile, m.status)
+	return fmt.Sprintf("ready %dx%d %s rested %d\npid %d\nkeys %s\nresumed %d\nmouse %d\nutf8 %t profile %v\n%s\n",
+		m.w, m.h, ticked, m.s.rests.Load(), m.pid, m.keys, m.resumed, m.mouse, m.sc.UTF8, m.sc.Profile, m.status)
 }

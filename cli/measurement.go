@@ -5,7 +5,9 @@ package cli
 import (
 	"cmp"
 	"context"
+	"errors"
 	"io"
+	"runtime/debug"
 	"slices"
 	"strings"
 	"time"
@@ -29,16 +31,24 @@ type measurement struct {
 	want    func(holder string, wants []collectors.Want) // nil in a replay
 	pace    func(interval time.Duration)                 // nil in a replay
 	crashes func() []collectors.Crash                    // of collectors; nil in a replay
+	hold    func(on bool, atMost time.Duration) bool     // nil in a replay
 	history *triage.History
 	engine  *triage.Engine
 	rules   int
 	began   time.Time     // when the first snapshot was taken, by the wall clock
 	from    time.Duration // and by the run's
+	most    int           // bytes that may be resident; 0: mostMemory
 	settled bool          // every probe has been tried, and the kernel's types were let go
 }
 
-// replayBudget is what the history of a replay holds: some hours.
-const replayBudget = 512 << 20
+const (
+	// replayBudget is what the history of a replay holds: an hour of a busy host in full, then the oldest
+	// rows go.
+	replayBudget = 128 << 20
+	// replayMemory is what the whole program then takes, by and large: a file that somebody else made must
+	// not take more than 256 MiB, the program itself included.
+	replayMemory = 208 << 20
+)
 
 // newReplay is the session over a recording.
 func newReplay(o options) *measurement {
@@ -78,9 +88,9 @@ func newMeasurement(o options) *measurement {
 			}
 		}
 	}
-	runner := collectors.NewRunner(collectors.RunnerConfig{Interval: o.Interval, Collectors: every, Missed: m.kernel.Missed, Off: collectors.SwitchedOff(every, off)})
+	runner := collectors.NewRunner(collectors.RunnerConfig{Interval: o.Interval, Chosen: o.Chosen, Collectors: every, Missed: m.kernel.Missed, Off: collectors.SwitchedOff(every, off)})
 	runner.Want("options", on)
-	m.source, m.want, m.pace, m.crashes = runner, runner.Want, runner.SetInterval, runner.Crashes
+	m.source, m.want, m.pace, m.crashes, m.hold = runner, runner.Want, runner.SetInterval, runner.Crashes, runner.Hold
 	rules := triage.All(o.Limits)
 	m.rules = len(rules)
 	m.engine = triage.NewEngine(rules, m.history, m.want)
@@ -96,14 +106,24 @@ func asked(probes []collectors.Probe, off map[string]bool) bool {
 }
 
 func (m *measurement) Run(ctx context.Context, emit func()) error {
-	limit := func() {} // a replay keeps what is in the file, on whatever host
-	if m.o.Replay == nil {
+	limit := func() {}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	if m.o.Replay != nil { // it keeps what is in the file, on whatever host
+		debug.SetMemoryLimit(replayMemory)
+	} else {
 		defer settle()()
 		memory := newMemory()
 		defer memory.Close()
-		limit = func() { m.history.Limit(memory.tune(m.history.Held())) }
+		memory.most = cmp.Or(m.most, memory.most)
+		limit = func() {
+			m.history.Limit(memory.tune(m.history.Held()))
+			if err := memory.ceiling(memory.resident(), func() { m.history.Limit(leastHistory) }); err != nil {
+				cancel(err)
+			}
+		}
 	}
-	return m.source.Run(ctx, func(s *collectors.Snapshot) {
+	err := m.source.Run(ctx, func(s *collectors.Snapshot) {
 		m.engine.Tick(s)
 		if m.began.IsZero() {
 			m.began, m.from = s.Taken, s.At
@@ -118,6 +138,11 @@ func (m *measurement) Run(ctx context.Context, emit func()) error {
 		limit()
 		emit()
 	})
+	var over *tooMuchMemory
+	if errors.As(context.Cause(ctx), &over) {
+		return over
+	}
+	return err
 }
 
 func (m *measurement) Model(s screen) tea.Model {
@@ -178,6 +203,13 @@ func (m *measurement) Probes() []collectors.Probe {
 		return nil
 	}
 	return now.ProbeRows()
+}
+
+// Rest implements session.
+func (m *measurement) Rest(on bool) {
+	if m.hold != nil {
+		m.hold(on, restWait)
+	}
 }
 
 // Crashes implements session.

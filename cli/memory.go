@@ -20,6 +20,9 @@ const (
 	// heapGoal is how large the heap may become just before a collection where there is room enough, and
 	// leastHeap where there is none: some minutes of the past are worth more than the goal.
 	heapGoal, leastHeap = 21 << 20, 10 << 20
+	// softMemory is where the Go runtime begins to work for room, whatever gcPercent says, and mostMemory
+	// where we go: a tool that looks at a host must not take what the host needs.
+	softMemory, mostMemory = 128 << 20, 192 << 20
 	// leastHistory is what the past has in any case.
 	leastHistory = 4 << 20
 	// Between these is the part of what lives that may become garbage before it is collected. The more
@@ -46,13 +49,39 @@ type memory struct {
 	beside  float64  // bytes that are resident and not of the heap, averaged; 0: not known yet
 	percent int
 	ticks   int
+	most    int // what may be resident, in bytes
+	over    int // ticks in a row that more was
 }
 
 func newMemory() *memory {
-	m := &memory{percent: startGC, samples: []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/goal:bytes"}}}
+	m := &memory{percent: startGC, most: mostMemory, samples: []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/gc/heap/goal:bytes"}}}
 	m.statm, _ = os.Open("/proc/self/statm")
 	debug.SetGCPercent(m.percent)
+	debug.SetMemoryLimit(softMemory)
 	return m
+}
+
+// tooMuchMemory is why a run ends that takes more memory than it may.
+type tooMuchMemory struct{ rss, most int }
+
+func (e *tooMuchMemory) Error() string {
+	return fmt.Sprintf("bpf60 itself took %d MiB of memory, more than the %d that it may: it ended with what it had", e.rss>>20, e.most>>20)
+}
+
+// ceiling is called once a tick with what is resident. At first more than may be is answered by giving up
+// the past; what is still too much a few ticks later ends the run.
+func (m *memory) ceiling(rss int, forget func()) error {
+	const patience = 3 // ticks, of which a collection takes one
+	if rss <= m.most {
+		m.over = 0
+		return nil
+	}
+	if m.over++; m.over <= patience {
+		forget()
+		debug.FreeOSMemory()
+		return nil
+	}
+	return &tooMuchMemory{rss, m.most}
 }
 
 // tune is called once a tick, with what the history holds, and returns what it may hold.

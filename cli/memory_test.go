@@ -3,6 +3,8 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"os"
 	"os/exec"
@@ -50,6 +52,53 @@ func TestShare(t *testing.T) {
 				t.Errorf("share(%.0f, %d, %d) = %d, %d, want %d, %d", tt.beside, tt.live, tt.held, heap, history, tt.heap, tt.history)
 			}
 		})
+	}
+}
+
+// beats is a source that does nothing but tick.
+type beats struct{}
+
+func (beats) Run(ctx context.Context, emit func(*collectors.Snapshot)) error {
+	for i := 0; ctx.Err() == nil; i++ {
+		emit(&collectors.Snapshot{Seq: uint64(i), At: time.Duration(i) * time.Second})
+	}
+	return nil
+}
+
+// TestMemoryCeiling: more memory than may be taken ends a run, after the past was given up for it.
+func TestMemoryCeiling(t *testing.T) {
+	m := &memory{most: mostMemory}
+	forgot := 0
+	for i, tt := range []struct {
+		rss, forgot int
+		ends        bool
+	}{
+		{mostMemory, 0, false},
+		{mostMemory + 1, 1, false},
+		{mostMemory + 1, 2, false},
+		{mostMemory, 2, false},
+		{mostMemory + 1, 3, false},
+		{mostMemory + 1, 4, false},
+		{mostMemory + 1, 5, false},
+		{200 << 20, 5, true},
+	} {
+		if err := m.ceiling(tt.rss, func() { forgot++ }); (err != nil) != tt.ends || forgot != tt.forgot {
+			t.Errorf("tick %d: error %v, forgot %d times, want %t, %d", i, err, forgot, tt.ends, tt.forgot)
+		}
+	}
+	old := debug.SetMemoryLimit(-1)
+	defer debug.SetMemoryLimit(old)
+	run := &measurement{o: defaults(), source: beats{}, history: &triage.History{}, settled: true, most: 1 << 20}
+	run.engine = triage.NewEngine(nil, run.history, func(string, []collectors.Want) {})
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	err := run.Run(ctx, func() {})
+	var over *tooMuchMemory
+	if !errors.As(err, &over) || over.rss < 1<<20 || !strings.Contains(err.Error(), "MiB of memory, more than the 1 that it may") {
+		t.Errorf("Run = %v, want that it takes too much memory", err)
+	}
+	if got := debug.SetMemoryLimit(-1); got != softMemory {
+		t.Errorf("the runtime's limit is %d, want %d", got, softMemory)
 	}
 }
 

@@ -26,6 +26,7 @@ const (
 // options is what a command runs with, after flags, environment and files.
 type options struct {
 	Interval time.Duration
+	Chosen   bool // the interval was: it does not change by itself
 	BPF      bool
 	Probes   []string // "+name" and "-name", in order
 	Theme    string
@@ -166,6 +167,7 @@ func (c *commands) options(cmd *cobra.Command) (options, error) {
 			return o, err
 		}
 	}
+	o.Chosen = o.Chosen || given("interval")
 	if o.PID, o.Cgroup = f.pid, f.cgroup; given("pid") && o.PID <= 0 {
 		return o, usagef("--pid: %d is no process: `pgrep -a NAME` finds numbers", o.PID)
 	}
@@ -212,6 +214,7 @@ func (o *options) set(key, value string, p *parts) error {
 			return fmt.Errorf("%q is no interval: use %v to %v, such as 1s", value, minInterval, maxInterval)
 		}
 		o.Interval = d
+		o.Chosen = o.Chosen || d != defaults().Interval // a printed default that was kept is no choice
 	case "theme":
 		if err := oneOf("theme", value, p.themes); err != nil {
 			return err

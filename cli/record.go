@@ -31,7 +31,8 @@ func (c *commands) record() *cobra.Command {
 		Long: `record measures without a screen and writes every sample to a new FILE, for replay and
 report --from. It measures what a report of all panes does. It ends when the time is up or at a
 signal; what was written can be read also if it was killed, or the disk got full, up to the last
-ten seconds.`,
+ten seconds. It ends by itself before the file system is full: when less than a twentieth of it, or
+less than 512 MiB, is free; of one smaller than 1 GiB it leaves half.`,
 		Example: "  bpf60 record --for 10m /var/tmp/host.b60\n  bpf60 replay host.b60",
 		Args:    oneFile,
 		RunE: func(cmd *cobra.Command, args []string) error {
@@ -74,15 +75,19 @@ func (c *commands) tape(o options, span time.Duration, path string) error {
 		return err
 	}
 	defer c.tellCrashes(s)
+	if err := roomIn(c.who, path); err != nil {
+		return err
+	}
 	f, err := createNew(c.who, path) // when nothing else can be refused: an empty one would be in the way of the next try
 	if err != nil {
 		return err
 	}
 	defer f.Close()
-	t.file, t.sync = f, f.Sync
+	t.file, t.sync, t.room = f, f.Sync, func() error { return roomOf(int(f.Fd())) }
 	signal.Ignore(syscall.SIGPIPE)
 	stop, got := endBySignal(cancel)
 	defer stop()
+	defer restWhileStopped(s)()
 	t.failed = cancel // a full disk ends the recording
 	var writing sync.WaitGroup
 	writing.Go(t.run)
@@ -103,6 +108,9 @@ func (c *commands) tape(o options, span time.Duration, path string) error {
 	if t.err != nil {
 		return t.ended(c.who, path)
 	}
+	if t.full != nil {
+		return fmt.Errorf("the recording ended early: %w; the %d samples until then are in %s", t.full, t.kept, path)
+	}
 	switch {
 	case err != nil && ctx.Err() == nil:
 		return err
@@ -121,9 +129,12 @@ type tape struct {
 	queue    chan *collectors.Snapshot
 	failed   func()
 
+	room func() error // says that the file system has too little left; nil: nobody looks
+
 	lost int // of add's goroutine
 	kept int // snapshots that are on the disk, in whole blocks
 	err  error
+	full error // what room said: the recording is over, and whole
 }
 
 func newTape(file io.Writer, version string, interval time.Duration) *tape {
@@ -143,16 +154,20 @@ func (t *tape) add(s *collectors.Snapshot) {
 func (t *tape) run() {
 	var rec *collectors.Recorder
 	for s := range t.queue {
-		if t.err != nil {
+		if t.err != nil || t.full != nil {
 			continue
 		}
 		if rec == nil {
 			rec, t.err = collectors.NewRecorder(t.file, headerOf(s, t.version, t.interval))
 		}
+		before := t.kept
 		if t.err == nil {
 			t.err = t.keep(rec, rec.Add(s))
 		}
-		if t.err != nil {
+		if t.err == nil && t.kept > before && t.room != nil {
+			t.full = t.room()
+		}
+		if t.err != nil || t.full != nil {
 			t.failed()
 		}
 	}
@@ -175,6 +190,49 @@ func (t *tape) keep(rec *collectors.Recorder, err error) error {
 	}
 	t.kept = n
 	return err
+}
+
+// What a recording leaves of a file system: others on a sick host need it more. A small one, such as a tmpfs
+// of 64 MiB, would never have that much: there it may have half.
+const (
+	leastFree = 512 << 20
+	freePart  = 20 // one of so many
+)
+
+// errRoom is a file system with too little room left for a recording.
+var errRoom = errors.New("too little room is left")
+
+// enoughRoom judges a file system of that many bytes, of which some are free for us.
+func enoughRoom(size, free uint64) error {
+	least := max(size/freePart, min(leastFree, size/2))
+	if free >= least {
+		return nil
+	}
+	return fmt.Errorf("%w: %d of %d MiB are free on the file system, and a recording leaves %d: use another one", errRoom, free>>20, size>>20, least>>20)
+}
+
+// roomOf looks at the file system of an open file; what cannot be known is no reason to end.
+func roomOf(fd int) error {
+	var st unix.Statfs_t
+	if unix.Fstatfs(fd, &st) != nil || st.Blocks == 0 {
+		return nil
+	}
+	return enoughRoom(st.Blocks*uint64(st.Bsize), st.Bavail*uint64(st.Bsize))
+}
+
+// roomIn looks at the file system that a new file would be on.
+func roomIn(who identity, path string) error {
+	return who.do(func() error {
+		dir, _, err := openDir(who, path)
+		if err != nil {
+			return nil //nolint:nilerr // creating the file says it
+		}
+		defer unix.Close(dir)
+		if err := roomOf(dir); err != nil {
+			return fmt.Errorf("recording to %s: %w", path, err)
+		}
+		return nil
+	})
 }
 
 // ended says why the disk ended the recording, and what is left of it.

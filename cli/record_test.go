@@ -267,6 +267,93 @@ func TestTapeFullDisk(t *testing.T) {
 	}
 }
 
+func TestEnoughRoom(t *testing.T) {
+	const mb, gb = 1 << 20, 1 << 30
+	for name, tt := range map[string]struct {
+		size, least uint64
+	}{
+		"a large disk":      {100 * gb, 5 * gb},
+		"a disk":            {8 * gb, 512 * mb},
+		"half of it":        {gb, 512 * mb},
+		"a small disk":      {256 * mb, 128 * mb},
+		"a tmpfs of 64 MiB": {64 * mb, 32 * mb},
+	} {
+		if err := enoughRoom(tt.size, tt.least); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+		if err := enoughRoom(tt.size, tt.least-1); !errors.Is(err, errRoom) {
+			t.Errorf("%s with less than %d bytes: %v", name, tt.least, err)
+		}
+	}
+}
+
+// TestTapeLeavesRoom: a recording ends in order before its file system is full, and is not begun on one that
+// is.
+func TestTapeLeavesRoom(t *testing.T) {
+	dir := t.TempDir()
+	if err := unix.Mount("bpf60-test", dir, "tmpfs", 0, "size=64m"); err != nil {
+		t.Fatalf("mounting a tmpfs, which takes root: %v", err)
+	}
+	t.Cleanup(func() {
+		if err := unix.Unmount(dir, 0); err != nil {
+			t.Error(err)
+		}
+	})
+	f, err := createNew(whoami(os.Getenv), filepath.Join(dir, "host.b60"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	others, err := os.Create(filepath.Join(dir, "others"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer others.Close()
+	tp := newTape(f, "test", time.Second)
+	tp.room = func() error { return roomOf(int(f.Fd())) }
+	ended, synced := 0, 0
+	tp.failed = func() { ended++ }
+	tp.sync = func() error { // somebody else fills the rest meanwhile
+		if synced++; synced == 2 {
+			return unix.Fallocate(int(others.Fd()), 0, 0, 40<<20)
+		}
+		return nil
+	}
+	for i := range 60 {
+		tp.add(&collectors.Snapshot{At: time.Duration(i) * time.Second})
+	}
+	close(tp.queue)
+	tp.run()
+	if tp.err != nil || !errors.Is(tp.full, errRoom) || ended != 1 || tp.kept != 21 {
+		t.Errorf("error %v, full %v, ended %d times, %d kept; want too little room, once, and 21 kept", tp.err, tp.full, ended, tp.kept)
+	}
+	st, err := f.Stat()
+	if err != nil {
+		t.Fatal(err)
+	}
+	again, err := os.Open(f.Name())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer again.Close()
+	r, err := collectors.OpenReplay(again, st.Size())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	found := 0
+	if err := r.Run(t.Context(), func(*collectors.Snapshot) { found++ }); err != nil || r.Cut() != nil || found != tp.kept {
+		t.Errorf("a replay finds %d samples, %v, %v; want %d", found, err, r.Cut(), tp.kept)
+	}
+	_, errs, code := realRun(t, "record", "--for", "1s", filepath.Join(dir, "second.b60"))
+	if want := "of 64 MiB are free on the file system, and a recording leaves 32: use another one"; code != exitError || !strings.Contains(errs, want) || strings.Count(errs, "\n") != 1 {
+		t.Errorf("record on a full file system: exit %d, %q; want one line with %q", code, errs, want)
+	}
+	if _, err := os.Stat(filepath.Join(dir, "second.b60")); !errors.Is(err, os.ErrNotExist) {
+		t.Errorf("it left a file: %v", err)
+	}
+}
+
 // TestTapeSync: each block is put on the disk, and one that does not get there ends the recording.
 func TestTapeSync(t *testing.T) {
 	synced := 0

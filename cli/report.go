@@ -98,12 +98,17 @@ func (c *commands) measure(o options, span time.Duration, output string, r repor
 	signal.Ignore(syscall.SIGPIPE)
 	stop, got := endBySignal(cancel)
 	defer stop()
+	defer restWhileStopped(s)()
 
 	bar := c.progress(o, "measuring", "ctrl+c reports now", time.Now(), span)
 	err = s.Run(ctx, func() {})
 	bar.stop()
-	if err != nil && ctx.Err() == nil {
+	var over *tooMuchMemory
+	if err != nil && ctx.Err() == nil && !errors.As(err, &over) {
 		return err
+	}
+	if over != nil {
+		c.code = exitError
 	}
 	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		c.complain("%v", err) // something hung at the end; what was measured stands

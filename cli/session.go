@@ -27,6 +27,7 @@ type parts struct {
 	dear    []string // of those, the panes that a report holds only when they are named
 	probes  []string // names that --probes takes
 	themes  []string
+	unread  time.Duration // that the terminal takes nothing before the dashboard ends as if it were gone; 0: for ever
 }
 
 // session is one run of the measuring half: source, findings and history, and what is made of
@@ -47,6 +48,10 @@ type session interface {
 
 	// Crashes are the panics of collectors and rules so far, which ended those alone.
 	Crashes() []collectors.Crash
+
+	// Rest lets go of the kernel, or goes on: what is stopped must leave nothing attached, as nobody would
+	// hold its cost down. Rest(true) waits for it, for a moment at most; Rest(false) waits for nothing.
+	Rest(on bool)
 
 	// Report writes what was measured so far.
 	Report(w io.Writer, r reportRequest) error

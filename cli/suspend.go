@@ -5,6 +5,7 @@ package cli
 import (
 	"os"
 	"os/signal"
+	"sync"
 	"syscall"
 	"time"
 	"unsafe"
@@ -17,6 +18,10 @@ const (
 	// stopWait is how long the kernel may take to stop us. It does not stop a process whose group
 	// has no shell to continue it (ssh -t host bpf60), and then nobody would ever wake us.
 	stopWait = 100 * time.Millisecond
+
+	// restWait is how long the probes may take to be detached before we stop: detaching waits for the
+	// kernel's grace periods, and the user waits for the shell.
+	restWait = 100 * time.Millisecond
 
 	// foregroundPoll is how often a process that was continued in the background looks whether it
 	// has the terminal again. No signal tells.
@@ -31,6 +36,7 @@ type suspender struct {
 	program *tea.Program
 	mouse   bool
 	in      *os.File
+	rest    func(on bool) // lets go of the kernel
 }
 
 // filter sees every message before the model does, on the goroutine of Bubble Tea's loop.
@@ -57,6 +63,7 @@ func (d *suspender) suspend() bool {
 	signal.Notify(cont, syscall.SIGCONT)
 	defer signal.Stop(cont)
 
+	d.rest(true)
 	withDefault(syscall.SIGTSTP, func() {
 		_ = syscall.Kill(0, syscall.SIGTSTP) // the whole group, as from the terminal's key
 		t := time.NewTimer(stopWait)
@@ -66,6 +73,7 @@ func (d *suspender) suspend() bool {
 		case <-t.C:
 		}
 	})
+	d.rest(false) // also in the background, where the history grows
 
 	poll := time.NewTicker(foregroundPoll)
 	defer poll.Stop()
@@ -79,6 +87,44 @@ func (d *suspender) suspend() bool {
 		}
 	}
 	return d.program.RestoreTerminal() == nil
+}
+
+// restWhileStopped lets a session without a screen let go of the kernel before ctrl+z stops the process,
+// and go on after it, until the returned function is called.
+func restWhileStopped(s session) (end func()) {
+	if signal.Ignored(syscall.SIGTSTP) {
+		return func() {} // by who started us: it stays so
+	}
+	sigs, cont, done := make(chan os.Signal, 1), make(chan os.Signal, 1), make(chan struct{})
+	signal.Notify(sigs, syscall.SIGTSTP)
+	var watch sync.WaitGroup
+	watch.Go(func() {
+		for {
+			select {
+			case <-done:
+				return
+			case <-sigs:
+			}
+			signal.Notify(cont, syscall.SIGCONT)
+			s.Rest(true)
+			withDefault(syscall.SIGTSTP, func() {
+				_ = unix.Kill(unix.Getpid(), unix.SIGTSTP)
+				t := time.NewTimer(stopWait)
+				defer t.Stop()
+				select {
+				case <-cont:
+				case <-t.C:
+				}
+			})
+			signal.Stop(cont)
+			s.Rest(false)
+		}
+	})
+	return sync.OnceFunc(func() {
+		signal.Stop(sigs)
+		close(done)
+		watch.Wait()
+	})
 }
 
 // sigaction is the kernel's struct for rt_sigaction, the same on amd64 and arm64.

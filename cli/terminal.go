@@ -150,6 +150,7 @@ type output struct {
 	async *os.File // nil: cannot be had
 	sync  bool
 	lost  func(error) // called once, at the first write error; set before the first write
+	stuck alarm       // of a write that nobody takes; set before the first write
 
 	mu      sync.Mutex
 	frames  frames
@@ -184,7 +185,10 @@ func (o *output) Write(p []byte) (int, error) {
 	if o.async != nil {
 		f = o.async
 	}
-	if _, err := f.Write(b); err != nil {
+	taken := o.stuck.arm()
+	_, err := f.Write(b)
+	taken()
+	if err != nil {
 		select {
 		case <-o.aborted:
 			return len(p), nil
@@ -197,6 +201,44 @@ func (o *output) Write(p []byte) (int, error) {
 		return 0, err
 	}
 	return len(p), nil
+}
+
+// alarm rings when something has taken too long. It looks a few times on the way: a process that was
+// stopped meanwhile has not waited for all of the time that has passed.
+type alarm struct {
+	after time.Duration // 0: never
+	ring  func()
+}
+
+// arm sets the alarm until the returned function is called.
+func (a alarm) arm() (disarm func()) {
+	if a.after == 0 || a.ring == nil {
+		return func() {}
+	}
+	const looks = 10
+	left := looks
+	var mu sync.Mutex
+	var t *time.Timer
+	over := false
+	mu.Lock()
+	defer mu.Unlock()
+	t = time.AfterFunc(a.after/looks, func() {
+		mu.Lock()
+		defer mu.Unlock()
+		switch left--; {
+		case over:
+		case left > 0:
+			t.Reset(a.after / looks)
+		default:
+			a.ring()
+		}
+	})
+	return func() {
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+		t.Stop()
+	}
 }
 
 // WriteString is Write. Without it the file's own would be called, past all of this.

@@ -55,6 +55,6 @@ func All(k *bpf.Kernel, fs FS, off map[string]bool) []Collector {
 		NewSleeps(fs),
 		NewCPUClocks(fs),
 		NewRuns(k),
-		NewSelf(),
+		NewSelf(k),
 	}
 }

@@ -59,13 +59,11 @@ type brake struct {
 	above int // windows in a row
 	below int
 
-	cost  float64 // of the host's CPU time, in the last window
-	rate  float64 // events a second, in it
 	until time.Duration
 	rest  time.Duration
 
-	last map[string]uint64 // events, by row
-	from time.Duration
+	meter
+	shared bool // pressed because of what all probes took together: see sumBrake
 
 	watch watching
 	times brakeTimes
@@ -99,40 +97,24 @@ func (b *brake) plan() (ask bool, q request) {
 	return true, request{collect: true, drop: true}
 }
 
-// base forgets the last reading, as a window begins now.
-func (b *brake) base(rows []Probe, now time.Duration) {
-	b.last, b.from = make(map[string]uint64, len(rows)), now
-	for _, p := range rows {
-		b.last[p.Name] = p.Events
+// window judges what was counted since the last call of base or window.
+func (b *brake) window(rows []Probe, now time.Duration, cpus int) {
+	if b.measure(rows, now, cpus) {
+		b.judge(now)
 	}
 }
 
-// window judges what was counted since the last call of base or window. The rows divide the cost of a
-// program they share, so that it adds up.
-func (b *brake) window(rows []Probe, now time.Duration, cpus int) {
-	if b.last == nil || now <= b.from {
-		b.base(rows, now)
-		return
+// brakeLimit is what the cost of a collector that runs freely is judged by.
+func brakeLimit(times brakeTimes, now time.Duration) float64 {
+	if now < cmp.Or(times.triage, triageTime) {
+		return brakeHard
 	}
-	span := (now - b.from).Seconds()
-	b.cost, b.rate = 0, 0
-	for _, p := range rows {
-		n := grown(b.last[p.Name], p.Events)
-		b.cost += float64(n) * p.NsPerEvent / 1e9 / span / float64(max(cpus, 1))
-		if p.NsPerEvent > 0 {
-			b.rate += float64(n) / span
-		}
-	}
-	b.base(rows, now)
-	b.judge(now)
+	return cmp.Or(times.soft, brakeSoft)
 }
 
 // limit is what the cost of a window is judged by.
 func (b *brake) limit(now time.Duration) float64 {
-	limit := cmp.Or(b.times.soft, brakeSoft)
-	if now < cmp.Or(b.times.triage, triageTime) {
-		limit = brakeHard
-	}
+	limit := brakeLimit(b.times, now)
 	if b.stage == brakeSlowed {
 		limit *= brakeOneIn
 	}
@@ -154,7 +136,7 @@ func (b *brake) judge(now time.Duration) {
 	case b.above >= brakeWindows:
 		b.rest = max(2*b.rest, cmp.Or(b.times.rest, brakeRest))
 		b.stage, b.until, b.above = brakeStopped, now+b.rest, 0
-	case b.stage == brakeSlowed && b.below >= brakeWindows:
+	case b.stage == brakeSlowed && b.below >= brakeWindows && !b.shared:
 		b.stage, b.rest = brakeFree, 0
 	}
 }
@@ -173,6 +155,9 @@ func (b *brake) free() { *b = brake{times: b.times} }
 // says is what the rows show of it; empty while the collector runs freely.
 func (b *brake) says(now time.Duration) string {
 	cost := fmt.Sprintf("%s events a second took %.1f %% of the host's CPU time", thousands(b.rate), 100*b.cost)
+	if b.shared {
+		cost += fmt.Sprintf(", all probes more than %.0f %%", 100*brakeSum)
+	}
 	switch b.stage {
 	case brakeSlowed:
 		return fmt.Sprintf("slowed to 1 s in %d: %s", brakeOneIn, cost)

@@ -88,7 +88,7 @@ func (b *brake) press(now time.Duration) {
 
 // armGauge sets the timer if somebody has to be watched. An idle host has nobody.
 func (l *loop) armGauge() {
-	if l.gauging {
+	if l.gauging || l.held.on {
 		return
 	}
 	for _, s := range l.seats {
@@ -112,6 +112,9 @@ func (s *seat) gauged() bool {
 // look asks who is watched what it took. A collector that is busy answers for that soon.
 func (l *loop) look() {
 	l.gauging = false
+	if l.held.on {
+		return
+	}
 	for _, s := range l.seats {
 		if s.busy || !s.gauged() {
 			continue

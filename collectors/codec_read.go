@@ -15,8 +15,9 @@ import (
 // are far above what is recorded.
 const (
 	decodeDepth  = 32
-	decodeBudget = 64 << 20 // bytes
-	decodeHeld   = 256 << 20
+	decodeBudget = 32 << 20 // bytes
+	decodeHeld   = 64 << 20
+	decodeMade   = 8 << 30 // of all lines together: what is not held still takes time to make
 )
 
 // errSyntax is a line that is no JSON, or not of the shape that its type has.
@@ -29,7 +30,8 @@ type decoder struct {
 	at     int
 	depth  int
 	budget int // of the line
-	held   int // bytes that lines since the reset have made
+	made   int // bytes that all lines have made
+	held   int // bytes that lines since the reset have made and later ones may refer to
 	ids    map[uint64]reflect.Value
 }
 
@@ -47,9 +49,9 @@ func (d *decoder) decode(line []byte, v any) error {
 	if err != nil {
 		return fmt.Errorf("reading a recording: %w", err)
 	}
-	d.in, d.at, d.depth, d.budget = line, 0, 0, min(decodeBudget, decodeHeld-d.held)
+	d.in, d.at, d.depth, d.budget = line, 0, 0, min(decodeBudget, decodeHeld-d.held, decodeMade-d.made)
 	room := d.budget
-	defer func() { d.held += room - d.budget }()
+	defer func() { d.made += room - d.budget }()
 	if err := d.value(p, rv); err != nil {
 		return fmt.Errorf("at byte %d: %w", d.at, err)
 	}
@@ -376,6 +378,12 @@ func (d *decoder) shared(t, of reflect.Type, p *plan) (x reflect.Value, err erro
 		}
 		return x, nil
 	}
+	before, kept := d.budget, false
+	defer func() {
+		if kept {
+			d.held += before - d.budget
+		}
+	}()
 	if err := d.spend(1, of.Size()+64); err != nil {
 		return x, err
 	}
@@ -385,7 +393,7 @@ func (d *decoder) shared(t, of reflect.Type, p *plan) (x reflect.Value, err erro
 		case name == "#":
 			id, err := strconv.ParseUint(d.number(), 10, 64)
 			if err == nil {
-				d.ids[id] = x
+				d.ids[id], kept = x, true
 			}
 			return wrong(err)
 		case p.kind == planStruct, p.kind == planProcess:

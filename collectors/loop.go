@@ -26,6 +26,10 @@ type loop struct {
 	gauging     bool        // it is set
 	interval    time.Duration
 	due         time.Duration // of the next tick
+	held        held
+	epoch       time.Time // what the wall clock said when the run began, as of the last tick
+	brake       sumBrake
+	ease        ease
 
 	round *Snapshot // open: asked and not emitted; nil between flush and tick
 	at    time.Duration
@@ -74,7 +78,8 @@ func (l *loop) now() time.Duration { return time.Since(l.began) }
 // open begins a round: it asks who is due and notes whom the snapshot waits for.
 func (l *loop) open(at, late time.Duration) {
 	l.at = at
-	l.round = &Snapshot{Seq: l.seq, Taken: l.r.cfg.Wall(), At: at, Late: late}
+	taken := l.r.cfg.Wall()
+	l.round = &Snapshot{Seq: l.seq, Taken: taken, At: at, Late: late, Step: l.stepped(taken)}
 	l.seq++
 	l.apply()
 	for _, s := range l.seats {
@@ -83,8 +88,27 @@ func (l *loop) open(at, late time.Duration) {
 	l.flushIfAnswered()
 }
 
+// leastStep is what a clock does not move by while it is corrected as it should be.
+const leastStep = time.Second
+
+// stepped is by how much the wall clock was set since the last call. A host that slept moves both.
+func (l *loop) stepped(wall time.Time) (step time.Duration) {
+	epoch := wall.Round(0).Add(-l.now() - l.r.cfg.Asleep()) // without its monotonic part, which no step moves
+	if !l.epoch.IsZero() {
+		step = epoch.Sub(l.epoch)
+	}
+	l.epoch = epoch
+	if step.Abs() <= leastStep {
+		return 0
+	}
+	return step
+}
+
 // next opens the round of the tick that is due. After a long pause it skips the ticks it missed.
 func (l *loop) next() {
+	if l.held.on {
+		return
+	}
 	if l.round != nil {
 		l.flush() // emit held us up past the bound
 	}
@@ -110,6 +134,9 @@ func (l *loop) next() {
 // reschedule takes over a changed interval, counted from the last tick.
 func (l *loop) reschedule() {
 	interval := l.r.Interval()
+	if l.ease.on && !l.r.chosen() {
+		interval = max(interval, min(2*interval, easeMost))
+	}
 	if interval == l.interval {
 		return
 	}
@@ -126,6 +153,10 @@ func (l *loop) apply() {
 	for _, s := range l.seats {
 		targets, ok := wanted[s.meta.ID]
 		ok = (ok || !s.meta.OnDemand) && s.off == ""
+		if l.held.on {
+			s.wanted = s.wanted && !s.meta.OnDemand // what its brake knows stays
+			continue
+		}
 		if s.brake != nil {
 			if !ok {
 				s.brake.free() // whoever looks next gets a fresh attempt
@@ -149,6 +180,7 @@ func (l *loop) reconcile() {
 	for _, s := range l.seats {
 		l.ask(s, false)
 	}
+	l.detached()
 }
 
 // ask sends s what is to do, if anything; tick says that a collection is due as well.
@@ -157,6 +189,10 @@ func (l *loop) ask(s *seat, tick bool) {
 		s.owed, s.awaited = true, true
 	}
 	if s.busy || s.crash != "" {
+		return
+	}
+	if l.held.on {
+		l.letGo(s)
 		return
 	}
 	now := l.now()
@@ -170,6 +206,9 @@ func (l *loop) ask(s *seat, tick bool) {
 		s.awaited = l.first()
 	case !s.wanted && !s.running:
 		return
+	case s.wanted && s.again && !s.undelivered():
+		q.collect, q.drop, q.again = true, true, true
+		s.again, s.awaited = false, l.round != nil
 	case s.wanted && tick && l.at >= s.due && !s.undelivered() && s.plan(&q):
 		s.awaited = true
 	case s.wanted && slices.Equal(s.targets, s.narrowed) && s.host == s.hosted:
@@ -177,6 +216,9 @@ func (l *loop) ask(s *seat, tick bool) {
 	}
 	if q.collect {
 		s.due = l.at + s.meta.Interval
+		if q.again {
+			s.due = 0
+		}
 		if _, ok := s.worker.c.(Auditor); ok {
 			q.rows = l.rows(now)
 		}
@@ -202,6 +244,7 @@ func (l *loop) take(a answer) {
 	if a.sample != nil {
 		s.ready = a.sample
 	}
+	s.idle = s.sent.idle && a.running
 	s.weigh(l.now())
 	if s.brake != nil && s.brake.stage == brakeStopped {
 		s.wanted = false // until it has rested: closed at once
@@ -218,6 +261,7 @@ func (l *loop) take(a answer) {
 	l.flushIfAnswered()
 	l.ask(s, false)
 	l.armGauge()
+	l.detached()
 }
 
 // crashed notes a panic: the seat stays empty.
@@ -252,6 +296,8 @@ func (l *loop) flush() {
 		}
 		snap.Probes[s.meta.ID] = s.shown(now, l.interval)
 	}
+	l.sum(now)
+	l.slower(snap)
 	l.emit(snap)
 	if snap.At == 0 {
 		l.reconcile() // what waited for it

@@ -140,6 +140,9 @@ func (c *reclaimCollector) Narrow(targets []Target) error {
 func (c *reclaimCollector) Pause(on bool) error {
 	c.paused = on
 	c.judged = 0 // what the kernel counts meanwhile says nothing
+	if c.r == nil {
+		return nil // given up
+	}
 	return c.r.Pause(on)
 }
 

@@ -18,9 +18,21 @@ import (
 // ErrRecording is a file that is no recording, or one that this version cannot read.
 var ErrRecording = errors.New("not a recording that this version reads (bpf60 record makes one)")
 
+// errTooMuch is a recording that was not made to be read.
+var errTooMuch = fmt.Errorf("it holds more than is read of one recording: %w", ErrRecording)
+
 const (
-	// blockLimit bounds what one block may hold, unpacked: forty times what a recorder puts there.
-	blockLimit = 32 << 20
+	// blockLimit bounds what one block may hold, unpacked: sixteen times what a recorder puts there.
+	blockLimit = 16 << 20
+	// What all blocks may hold, unpacked: so many bytes for each of the file, which is ten times what is
+	// recorded of an idle host, or the least where that is less, and never more than the most: some hours of a
+	// busy host. Without it a file of some kB would keep us busy for as long as its author likes.
+	replayRatio = 200
+	replayLeast = 64 << 20
+	replayMost  = 1 << 30
+	// replaySnapshots bounds how many there may be, and blocks: each costs the rules time. It is a day of
+	// seconds.
+	replaySnapshots = 100_000
 	// headerLimit bounds the header's frame, and what a block says of itself.
 	headerLimit = 64 << 10
 	indexLimit  = 4 << 10
@@ -31,6 +43,7 @@ type Replay struct {
 	header RecordHeader
 	blocks []block
 	file   io.ReaderAt
+	size   int64
 	zstd   *zstd.Decoder
 	cut    error // why the file ends before its end
 }
@@ -48,13 +61,17 @@ func OpenReplay(file io.ReaderAt, size int64) (*Replay, error) {
 	if err != nil {
 		return nil, fmt.Errorf("preparing to read: %w", err)
 	}
-	r := &Replay{file: file, zstd: z}
+	r := &Replay{file: file, size: size, zstd: z}
 	at, err := r.readHeader(size)
 	if err != nil {
 		z.Close()
 		return nil, err
 	}
 	for at < size {
+		if len(r.blocks) == replaySnapshots {
+			r.cut = errTooMuch
+			break
+		}
 		b, next, err := r.findBlock(at, size)
 		if err != nil {
 			r.cut = err
@@ -164,6 +181,7 @@ func (r *Replay) Run(ctx context.Context, emit func(*Snapshot)) error {
 func (r *Replay) Each(ctx context.Context, span Span, emit func(*Snapshot)) error {
 	dec := newDecoder(&plans{})
 	last := time.Duration(-1)
+	room, snapshots := r.room(), 0
 	for i, b := range r.blocks {
 		if b.From > span.To || !r.leads(i, span.From) {
 			continue
@@ -173,11 +191,19 @@ func (r *Replay) Each(ctx context.Context, span Span, emit func(*Snapshot)) erro
 			r.cut = err
 			return nil
 		}
+		if room -= int64(len(lines)); room < 0 {
+			r.cut = errTooMuch
+			return nil
+		}
 		if i == 0 || !r.blocks[i-1].continues(b) {
 			dec.reset()
 		}
 		for n := 0; len(lines) > 0; n++ {
 			if ctx.Err() != nil {
+				return nil
+			}
+			if snapshots++; snapshots > replaySnapshots {
+				r.cut = errTooMuch
 				return nil
 			}
 			line, rest, _ := bytes.Cut(lines, []byte("\n"))
@@ -199,6 +225,9 @@ func (r *Replay) Each(ctx context.Context, span Span, emit func(*Snapshot)) erro
 	}
 	return nil
 }
+
+// room is how many bytes all blocks may hold, unpacked.
+func (r *Replay) room() int64 { return min(max(r.size*replayRatio, replayLeast), replayMost) }
 
 // continues says whether the next block belongs to the same chapter.
 func (b block) continues(next block) bool { return b.Chapter != 0 && b.Chapter == next.Chapter }

@@ -36,6 +36,7 @@ const (
 // RunnerConfig says what to run and how often.
 type RunnerConfig struct {
 	Interval   time.Duration // between ticks; 1 s if 0, at least 10 ms
+	Chosen     bool          // the user named the interval: it does not change by itself
 	Collectors []Collector
 	Off        map[ID]string        // collectors that stay off, with the reason to show
 	Wall       func() time.Time     // the wall clock, for display only; time.Now if nil
@@ -60,6 +61,8 @@ type Runner struct {
 	interval time.Duration
 	holders  map[string][]Want
 	crashes  []Crash
+	held     bool
+	detached chan struct{} // closed by Run once nothing is attached any more; of the last Hold(true)
 }
 
 // Crash is a panic that was recovered.
@@ -103,10 +106,10 @@ func (r *Runner) Want(holder string, wants []Want) {
 	r.poke()
 }
 
-// SetInterval changes the time between ticks, from the last tick on. Any goroutine may call it.
+// SetInterval changes the time between ticks, from the last tick on; it is then the user's choice. Any goroutine may call it.
 func (r *Runner) SetInterval(d time.Duration) {
 	r.mu.Lock()
-	r.interval = max(d, minInterval)
+	r.interval, r.cfg.Chosen = max(d, minInterval), true
 	r.mu.Unlock()
 	r.poke()
 }
@@ -116,6 +119,13 @@ func (r *Runner) Interval() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return r.interval
+}
+
+// chosen says that the user named the interval.
+func (r *Runner) chosen() bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.cfg.Chosen
 }
 
 // Crashes lists the panics of collectors so far, with their stacks.
@@ -130,6 +140,40 @@ func (r *Runner) poke() {
 	case r.wake <- struct{}{}:
 	default: // it will see both changes
 	}
+}
+
+// Hold lets go of the kernel, for a time in which nobody will read what is counted: the process is
+// about to be stopped. Every Pauser is paused, on-demand collectors are closed, and no tick comes until
+// Hold(false), which attaches everything again in the background. The snapshot after it says how Late it
+// is, and holds first samples: no rate covers the time between. Hold(true) waits for the collectors, at
+// most that long, and says whether all have let go. Any goroutine but emit's may call it.
+func (r *Runner) Hold(on bool, atMost time.Duration) bool {
+	r.mu.Lock()
+	r.held = on
+	if on {
+		r.detached = make(chan struct{})
+	}
+	detached := r.detached
+	r.mu.Unlock()
+	r.poke()
+	if !on {
+		return true
+	}
+	t := time.NewTimer(atMost)
+	defer t.Stop()
+	select {
+	case <-detached:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+// hold returns what the last Hold said.
+func (r *Runner) hold() (on bool, detached chan struct{}) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.held, r.detached
 }
 
 // wanted returns who is wanted, with the targets of all holders, each once and in a stable order; and of
@@ -176,6 +220,7 @@ func (r *Runner) Run(ctx context.Context, emit func(*Snapshot)) error {
 			l.look()
 		case <-r.wake:
 			l.reschedule()
+			l.holdOn()
 			l.reconcile()
 		}
 	}

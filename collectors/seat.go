@@ -26,6 +26,8 @@ type seat struct {
 	running  bool
 	busy     bool // a request is not answered
 	starting bool // that request is a start
+	idle     bool // detached, while the runner holds on
+	again    bool // its next sample would cover a time when the runner held on
 	glancing bool // it is a look at the cost
 	owed     bool // a tick came meanwhile
 	awaited  bool // the open round waits for the answer
@@ -43,6 +45,7 @@ type seat struct {
 	rows []Probe // the collector's own words
 
 	brake *brake  // nil: the collector cannot be paused
+	meter meter   // of one without a brake
 	sent  request // the last one
 }
 
@@ -72,6 +75,7 @@ func (s *seat) plan(q *request) bool {
 
 // weigh tells the brake what came of the last request.
 func (s *seat) weigh(now time.Duration) {
+	s.meterOf(now)
 	switch {
 	case s.brake == nil || !s.sent.collect:
 		return

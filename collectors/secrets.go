@@ -4,6 +4,7 @@ package collectors
 
 import (
 	"bytes"
+	"net/netip"
 	"slices"
 	"strings"
 )
@@ -14,7 +15,7 @@ const masked = "***"
 // MaskSecrets returns command-line arguments, separated by NUL, without what looks like a secret in
 // them. It is a best effort: nobody can know what a bare argument means. It masks the values of
 // options, variables, settings and headers whose name says so (--password=x, --token x, DB_PASSWORD=x,
-// -o user=u,password=x, Authorization: Bearer x), passwords in URLs, what known tools take behind a
+// -o user=u,password=x, Authorization: Bearer x), passwords in URLs and in user:password@host, what known tools take behind a
 // letter (mysql -pX, sshpass -p X, curl -u user:X), access keys that begin with AKIA, and private keys.
 func MaskSecrets(b []byte) []byte { return maskArgs(b, 0) }
 
@@ -50,7 +51,7 @@ func maskArgs(b []byte, separator byte) []byte {
 			continue
 		}
 		if args[i], hide = tool.mask(a); !hide {
-			args[i] = maskKeys(maskSettings(maskURL(args[i])))
+			args[i] = maskKeys(maskSettings(maskUsers(maskURL(args[i]))))
 		}
 	}
 	return bytes.Join(args, []byte{separator})
@@ -106,6 +107,67 @@ func maskURL(a []byte) []byte {
 			a = slices.Concat(a[:from+colon+1], []byte(masked), a[from+at:])
 		}
 	}
+}
+
+// maskUsers masks the password of user:password@host, which has no scheme: a data source of a driver
+// (root:hunter2@tcp(db:3306)/x), or the host of curl. It begins with the argument, or behind what may
+// stand before it; it ends with the last @, as a password may hold one.
+func maskUsers(a []byte) []byte {
+	if bytes.IndexByte(a, '@') < 0 {
+		return a
+	}
+	for from := 0; from < len(a); {
+		word := a[from:]
+		if end := bytes.IndexAny(word, " \t\r\n\v\f"); end >= 0 {
+			word = word[:end]
+		}
+		if colon, at := userPassword(word); at > 0 {
+			a = slices.Concat(a[:from+colon+1], []byte(masked), a[from+at:])
+			from += colon + 1 + len(masked)
+			continue
+		}
+		n := bytes.IndexAny(word, "=,;&\"'`({[")
+		if n < 0 {
+			n = len(word)
+		}
+		from += n + 1
+	}
+	return a
+}
+
+// userPassword finds the colon and the last @ of a word that is user:password@rest; at is 0 if it is not.
+func userPassword(word []byte) (colon, at int) {
+	colon, at = bytes.IndexAny(word, ":/@"), bytes.LastIndexByte(word, '@')
+	if colon <= 0 || word[colon] != ':' || at <= colon+1 {
+		return 0, 0
+	}
+	secret, rest := word[colon+1:at], word[at+1:]
+	switch {
+	case string(secret) == masked: // of a URL
+	case bytes.HasPrefix(secret, []byte("//")): // a URL without a password, or with an @ further on
+	case bytes.Contains(secret, []byte("://")): // jdbc:mysql://…
+	case bytes.HasPrefix(rest, []byte("sha256:")), bytes.HasPrefix(rest, []byte("sha512:")): // an image
+	case isTime(word[:at]):
+	default:
+		if _, err := netip.ParseAddr(string(word[:at])); err == nil {
+			return 0, 0
+		}
+		return colon, at
+	}
+	return 0, 0
+}
+
+// isTime knows 12:30 and 12:30:59.
+func isTime(b []byte) bool {
+	if len(b) != len("12:30") && len(b) != len("12:30:59") {
+		return false
+	}
+	for i, c := range b {
+		if i%3 == 2 && c != ':' || i%3 != 2 && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return true
 }
 
 // maskSettings masks from the first secret's value on in name=value, and in lists of such (mount -o, the

@@ -3,9 +3,33 @@
 package collectors
 
 import (
+	"bytes"
+	"fmt"
 	"strings"
 	"testing"
 )
+
+// FuzzMaskSecrets: a secret in a place that is known is not in what is shown, whatever stands around it.
+func FuzzMaskSecrets(f *testing.F) {
+	f.Add("root", "hunter2", "tcp(db:3306)/x")
+	f.Add("me", "p4ss", "host/mysql")
+	f.Add("u", "secret", "")
+	f.Add("a", "xyz1\x00y", "@")
+	f.Fuzz(func(t *testing.T, user, secret, after string) {
+		word := func(s string) bool {
+			return s != "" && !strings.ContainsFunc(s, func(r rune) bool { return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') })
+		}
+		if !word(user) || !word(secret) || len(secret) < 4 || strings.Contains(user+after, secret) || strings.ContainsAny(after, "@: ") || strings.HasPrefix(after, "sha") {
+			return
+		}
+		for _, form := range []string{"%s:%s@%s", "--dsn=%s:%s@%s", "DSN=%s:%s@%s", "x://%s:%s@%s"} {
+			in := fmt.Sprintf("app\x00"+form, user, secret, after)
+			if out := MaskSecrets([]byte(in)); bytes.Contains(out, []byte(secret)) {
+				t.Errorf("MaskSecrets(%q) = %q: the secret is in it", in, out)
+			}
+		}
+	})
+}
 
 func TestMaskSecrets(t *testing.T) {
 	tests := map[string]struct{ in, want string }{
@@ -49,10 +73,29 @@ func TestMaskSecrets(t *testing.T) {
 		"ldap":             {"ldapsearch|-D|cn=a|-w|pw|-p|389", "ldapsearch|-D|cn=a|-w|***|-p|389"},
 		"samba":            {"smbclient|-U|me%pw|//h/s", "smbclient|-U|me%***|//h/s"},
 		"in a script":      {"sh|-c|cd /x && mysql -phunter2 db; ss -p", "sh|-c|cd /x && mysql -p*** db; ss -p"},
-		"ports":            {"nginx|-p|8080|-a|x|-w|y", "nginx|-p|8080|-a|x|-w|y"},
+		"ports of nginx":   {"nginx|-p|8080|-a|x|-w|y", "nginx|-p|8080|-a|x|-w|y"},
 		"ssh":              {"ssh|-p|8080|mysql.example.org", "ssh|-p|8080|mysql.example.org"},
 		"nothing assigned": {"app|--password=", "app|--password="},
 		"empty":            {"", ""},
+
+		"a data source":           {"app|--dsn|root:hunter2@tcp(db:3306)/x", "app|--dsn|root:***@tcp(db:3306)/x"},
+		"a data source, assigned": {"app|--dsn=root:hunter2@tcp(db:3306)/x", "app|--dsn=root:***@tcp(db:3306)/x"},
+		"of mysql":                {"app|root:hunter2@tcp(db:3306)/mysql", "app|root:***@tcp(db:3306)/mysql"},
+		"a URL of mysql":          {"app|mysql://root:hunter2@db/mysql", "app|mysql://root:***@db/mysql"},
+		"without a scheme":        {"curl|me:pw@host/x", "curl|me:***@host/x"},
+		"with an @ in it":         {"curl|me:p@w@host", "curl|me:***@host"},
+		"with all else in it":     {"app|me:p/w:1?#=,;&@host", "app|me:***@host"},
+		"in a variable":           {"env|DSN=me:pw@h", "env|DSN=me:***@h"},
+		"in a list":               {"app|--brokers|h1:9092,me:pw@h2", "app|--brokers|h1:***@h2"},
+		"in a script, on a line":  {"sh|-c|set -e\ncurl 'me:pw@h'\tx", "sh|-c|set -e\ncurl 'me:***@h'\tx"},
+		"in JSON":                 {`app|{"dsn":"me:pw@h"}`, `app|{"dsn":***@h"}`},
+		"git":                     {"git|clone|git@host:path/x", "git|clone|git@host:path/x"},
+		"an image":                {"docker|run|reg:5000/i@sha256:abc", "docker|run|reg:5000/i@sha256:abc"},
+		"IPv6":                    {"ping|fe80::1|fe80::1@eth0|[::1]:80", "ping|fe80::1|fe80::1@eth0|[::1]:80"},
+		"times":                   {"at|12:30|12:30@mon|12:30:59@mon", "at|12:30|12:30@mon|12:30:59@mon"},
+		"ports":                   {"app|a:b|host:80|:8080|x:", "app|a:b|host:80|:8080|x:"},
+		"a URL with an @":         {"curl|https://h:80/@me|http://u@h:80/", "curl|https://h:80/@me|http://u@h:80/"},
+		"an empty password":       {"app|me:@host", "app|me:@host"},
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {

@@ -23,6 +23,9 @@ type secretTool struct {
 // is takes a for the tool in use from here on if it is the name of one that is known: it may be the
 // program, or one that another runs (sudo, docker exec, a script).
 func (t *secretTool) is(a []byte) bool {
+	if bytes.IndexByte(a, '@') >= 0 {
+		return false // user:password@host/mysql
+	}
 	name := strings.Trim(string(baseName(a)), "\"'`$(){};|&")
 	if t.after != "" && name == t.after {
 		t.after = ""

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"golang.org/x/sys/unix"
+
+	"bpf60/bpf"
 )
 
 // SelfID is the collector of what bpf60 itself costs.
@@ -28,6 +30,7 @@ type Self struct {
 	BPFTotal time.Duration // since start
 	Lost     uint64        // events lost since start, all probes
 	Nice     int           // our own priority
+	Process  Process       // who measures, its Start in whole clock ticks; zero: not known. See Process.Same
 }
 
 func (s *Self) put(snap *Snapshot) { snap.Self = s }
@@ -35,9 +38,11 @@ func (s *Self) put(snap *Snapshot) { snap.Self = s }
 // selfCollector measures this process. It is an Auditor: the rows it is handed are those of the
 // last answers, so the cost of BPF is that of the spans before its own.
 type selfCollector struct {
-	statm *os.File
-	buf   [128]byte
+	kernel *bpf.Kernel
+	statm  *os.File
+	buf    [128]byte
 
+	own  Process
 	rows map[string]audit // by probe, as last handed over
 	bpf  time.Duration    // since start
 	lost uint64           // since start
@@ -49,8 +54,9 @@ type selfCollector struct {
 // audit is one probe's last reading.
 type audit struct{ events, lost uint64 }
 
-// NewSelf returns the collector of our own cost.
-func NewSelf() Collector { return &selfCollector{} }
+// NewSelf returns the collector of our own cost. K knows our number where programs have others than /proc; nil:
+// /proc's is taken.
+func NewSelf(k *bpf.Kernel) Collector { return &selfCollector{kernel: k} }
 
 func (c *selfCollector) Meta() Meta { return Meta{ID: SelfID} }
 
@@ -59,7 +65,7 @@ func (c *selfCollector) Start(context.Context) error {
 	if err != nil {
 		return fmt.Errorf("opening our own memory: %w", err)
 	}
-	*c = selfCollector{statm: f, rows: map[string]audit{}}
+	*c = selfCollector{kernel: c.kernel, statm: f, own: c.ownProcess(), rows: map[string]audit{}}
 	return nil
 }
 
@@ -93,6 +99,7 @@ func (c *selfCollector) Collect(_ context.Context, now time.Duration) (Sample, e
 		MaxRSS:   uint64(ru.Maxrss) * 1024,
 		BPFTotal: c.bpf,
 		Lost:     c.lost,
+		Process:  c.own,
 	}
 	// The system call returns 20 − nice, so that no priority looks like an error.
 	if p, err := unix.Getpriority(unix.PRIO_PROCESS, 0); err == nil {
@@ -105,6 +112,24 @@ func (c *selfCollector) Collect(_ context.Context, now time.Duration) (Sample, e
 	}
 	c.prev, c.started = cur, true
 	return &cur, nil
+}
+
+// ownProcess is this process as samples name it; zero if that cannot be read. Nobody else says who we are.
+func (c *selfCollector) ownProcess() Process {
+	b, err := os.ReadFile("/proc/self/stat")
+	if err != nil {
+		return Process{}
+	}
+	var s pidStat
+	if parsePIDStat(b, &s) != nil {
+		return Process{}
+	}
+	if c.kernel != nil && c.kernel.OtherPIDs() {
+		if s.PID, err = c.kernel.Self(); err != nil {
+			return Process{}
+		}
+	}
+	return Process{TGID: s.PID, Start: ticksNs(s.StartTicks)}
 }
 
 // rss is the second number of statm, in bytes.

@@ -3,6 +3,7 @@
 package collectors
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -10,7 +11,7 @@ import (
 )
 
 func TestSelfMeasuresThisProcess(t *testing.T) {
-	c := NewSelf()
+	c := NewSelf(nil)
 	if err := c.Start(t.Context()); err != nil {
 		t.Fatalf("Start = %v", err)
 	}
@@ -70,6 +71,34 @@ func TestSelfMeasuresThisProcess(t *testing.T) {
 	}
 }
 
+// TestSelfProcess: it is the process that the scan of tasks lists as this one.
+func TestSelfProcess(t *testing.T) {
+	c := NewSelf(nil)
+	if err := c.Start(t.Context()); err != nil {
+		t.Fatalf("Start = %v", err)
+	}
+	defer c.Close()
+	s := collectSelf(t, c, 0)
+	tasks := newTasks(NewFS(""), nil)
+	if err := tasks.Start(t.Context()); err != nil {
+		t.Fatalf("Start = %v", err)
+	}
+	defer tasks.Close()
+	all, err := tasks.Collect(t.Context(), 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range all.(*Tasks).Key {
+		if int(p.PID) == os.Getpid() {
+			if !s.Process.Same(p.Process) || s.Process.Same(Process{p.TGID, p.Start + tickNs}) {
+				t.Errorf("Self is %+v, the scan has %+v", s.Process, p.Process)
+			}
+			return
+		}
+	}
+	t.Error("the scan does not list this process")
+}
+
 func TestSelfAudit(t *testing.T) {
 	tests := map[string]struct {
 		rows     [][]Probe // one tick each
@@ -101,7 +130,7 @@ func TestSelfAudit(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			c := NewSelf()
+			c := NewSelf(nil)
 			if err := c.Start(t.Context()); err != nil {
 				t.Fatalf("Start = %v", err)
 			}
@@ -134,7 +163,7 @@ func collectSelf(t *testing.T, c Collector, now time.Duration) *Self {
 }
 
 func BenchmarkSelf(b *testing.B) {
-	c := NewSelf()
+	c := NewSelf(nil)
 	if err := c.Start(b.Context()); err != nil {
 		b.Fatal(err)
 	}

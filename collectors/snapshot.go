@@ -21,6 +21,15 @@ type Snapshot struct {
 	// else 0: the host slept, or bpf60 itself was stopped or got no CPU.
 	Late time.Duration
 
+	// Step is by how much the wall clock was set since the last snapshot, when that was more than a second,
+	// else 0. Taken follows it; At and spans know nothing of it.
+	Step time.Duration
+
+	// Eased is the time between two ticks while that is more than was asked for, and EasedBy why: bpf60
+	// itself or the host has too little CPU time. 0 and empty otherwise.
+	Eased   time.Duration
+	EasedBy string
+
 	Host        *Host
 	CPU         *CPU
 	Sched       *Sched

@@ -18,6 +18,8 @@ type request struct {
 	drop    bool // what is collected covers a time when it was paused
 	pause   bool // pause it after the collection
 	urgent  bool // the brake asks, between two ticks
+	idle    bool // pause it and nothing else
+	again   bool // what is dropped covers a time when nobody was to look; see Hold
 	gauge   bool // of a Gauger: nothing but a look at its cost
 	targets []Target
 	host    bool    // for a HostNarrower
@@ -93,7 +95,10 @@ func (w *worker) serve(ctx context.Context, q request) (a answer) {
 	case !q.on && w.running:
 		a.err = w.close()
 	}
-	if w.running {
+	switch {
+	case w.running && q.idle:
+		a.err = w.pause(true)
+	case w.running:
 		a.narrowErr = w.narrow(q.targets, q.host)
 		if q.collect {
 			a.sample, a.err = w.look(ctx, q)
@@ -109,14 +114,25 @@ func (w *worker) look(ctx context.Context, q request) (Sample, error) {
 	if err := w.pause(false); err != nil {
 		return nil, err
 	}
+	if b, ok := w.c.(Beginner); ok && q.again {
+		b.BeginAnew()
+	}
 	sample, err := w.collect(ctx, q.rows)
-	if q.drop && err == nil {
+	if q.drop && err == nil && (!q.again || !w.keeps(sample)) {
 		sample = nil
 	}
 	if q.pause {
 		err = errors.Join(err, w.pause(true))
 	}
 	return sample, err
+}
+
+// keeps says that a sample of the time when nobody was to look is not dropped: it holds what no other one
+// brings, such as lines of the kernel's log. What a Pauser has is of a time when it was detached.
+func (w *worker) keeps(s Sample) bool {
+	_, pauser := w.c.(Pauser)
+	rare, ok := s.(interface{ rare() bool })
+	return ok && !pauser && rare.rare()
 }
 
 func (w *worker) pause(on bool) error {

@@ -102,6 +102,9 @@ func (r *Root) header(t theme.Theme) string {
 	if foreignPIDs(r.frame) {
 		parts = append(parts, part{hostPIDs, 0})
 	}
+	if slow := eased(r.frame); slow != "" {
+		parts = append(parts, part{slow, 0})
+	}
 	parts = append(parts, part{fmt.Sprintf("load %s %s %s", widget.Short(h.Load[0]), widget.Short(h.Load[1]), widget.Short(h.Load[2])), 0})
 	if m := h.Mem; m.Total > 0 {
 		parts = append(parts, part{fmt.Sprintf("mem %2.0f%%", 100*(1-float64(m.Available)/float64(m.Total))), 2})

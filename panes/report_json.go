@@ -24,6 +24,7 @@ type jsonReport struct {
 	Interval  *float64            `json:"interval_seconds"`
 	Samples   int                 `json:"samples"`
 	Rules     int                 `json:"rules"`
+	Masking   string              `json:"masking"` // how far arguments can be shown to others
 	Self      *jsonSelf           `json:"self"`
 	Probes    []jsonProbe         `json:"probes"`
 	Findings  []jsonFinding       `json:"findings"`
@@ -148,7 +149,7 @@ func JSON(w io.Writer, r Report) error {
 	f := r.Frame
 	out := jsonReport{
 		Schema: schema, Version: r.Version, Started: r.Started.Format(time.RFC3339), Duration: r.Duration.Seconds(),
-		Samples: samples(f), Rules: f.Rules,
+		Samples: samples(f), Rules: f.Rules, Masking: maskingNote,
 		Probes: []jsonProbe{}, Findings: []jsonFinding{}, Healthy: []Healthy{}, Unchecked: []Unchecked{}, Changes: []jsonChange{}, Panes: map[string]jsonPane{},
 	}
 	out.Scope = f.Scope.Name
@@ -169,9 +170,9 @@ func JSON(w io.Writer, r Report) error {
 	for _, p := range probes(f) {
 		out.Probes = append(out.Probes, jsonProbe{p.Name, p.State, p.Hook, safe(stateReason(p.Probe)), p.Remedy, p.Events, p.Lost, p.NsPerEvent})
 	}
-	var began time.Time
+	began := r.Started // of the run's time 0, by the same clock: a clock that was set meanwhile moves nothing
 	if f.Now.Snapshot != nil {
-		began = f.Now.Taken.Add(-f.Now.At)
+		began = r.Started.Add(r.Duration - f.Now.At)
 	}
 	for _, l := range listed(f) {
 		out.Findings = append(out.Findings, findingJSON(f, l.finding, began))

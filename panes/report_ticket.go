@@ -277,6 +277,9 @@ func probes(f Frame) []probeRow {
 	return out
 }
 
+// maskingNote stands in every report: it is read by others than who made it.
+const maskingNote = "arguments are masked by what looks like a secret: a best effort, read before you pass it on"
+
 // qualityLines say how far the numbers can be trusted, and what they cost.
 func qualityLines(r Report) []string {
 	out := []string{"", "quality"}
@@ -293,7 +296,7 @@ func qualityNotes(r Report) []string {
 	if s := newest(r.Frame, selfOf); s != nil {
 		head += fmt.Sprintf(" · own cost %.2f s CPU, %s at most, bpf %.3f s~", s.CPUTotal.Seconds(), widget.Bytes(s.MaxRSS), s.BPFTotal.Seconds())
 	}
-	out := append(append([]string{head}, lateNotes(r.Frame)...), pidNotes(r.Frame)...)
+	out := append([]string{head, maskingNote}, slices.Concat(lateNotes(r.Frame), stepNotes(r.Frame), easedNotes(r.Frame), pidNotes(r.Frame))...)
 	groups := make(map[string][]string) // names of the probes that share state, reason and remedy
 	var order, idle []string
 	var costly []collectors.Probe

@@ -30,6 +30,7 @@ const (
 	execBurst incident = iota
 	infoFound
 	lateTick
+	clockSet
 	warningFound
 	kernelError
 	criticalFound
@@ -49,6 +50,8 @@ func (i incident) glyph(t theme.Theme) (theme.Style, string) {
 		return t.Warn, "!"
 	case lateTick:
 		return t.Warn, "L"
+	case clockSet:
+		return t.Warn, "C"
 	case infoFound:
 		return t.OK, "i"
 	case execBurst:
@@ -76,6 +79,9 @@ func happenings(ms []triage.Moment) []happening {
 		}
 		if m.Late > 0 {
 			add(m.At, lateTick, "%s", lateText(m.Late))
+		}
+		if m.Step != 0 {
+			add(m.At, clockSet, "%s", stepText(m.Step))
 		}
 		if r := m.Reclaim; r != nil && r.Fresh > 0 {
 			add(m.At, oomKill, "%d OOM kill%s", r.Fresh, plural(r.Fresh))

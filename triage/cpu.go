@@ -100,7 +100,7 @@ func (r *recent) leadersOnly() bool {
 func (r *recent) asked(seconds float64) float64 {
 	all := time.Duration(0)
 	for x := range r.processes().each {
-		if !ourselves(x.ProcInfo) {
+		if !r.ourselves(x.ProcInfo) {
 			all += x.run + x.wait
 		}
 	}
@@ -231,7 +231,7 @@ func queued(chosen Limits) Rule {
 func (r *recent) eager(seconds float64) float64 {
 	waited := 0.0
 	for x := range r.processes().each {
-		if x.wait > 0 && !patient(x.ProcInfo) && !r.throttled(x.ProcInfo) {
+		if x.wait > 0 && !r.patient(x.ProcInfo) && !r.throttled(x.ProcInfo) {
 			waited += x.wait.Seconds()
 		}
 	}
@@ -252,7 +252,7 @@ func (r *recent) waitedLong(h *collectors.Hist) (Finding, bool) {
 		if x.ProcInfo == nil || x.Wait < longWait {
 			continue
 		}
-		if patient(x.ProcInfo) || r.throttled(x.ProcInfo) || who.of(x.ProcInfo) == v.culprit.group {
+		if r.patient(x.ProcInfo) || r.throttled(x.ProcInfo) || who.of(x.ProcInfo) == v.culprit.group {
 			return Finding{}, false
 		}
 		had = append(had, x.ProcInfo)

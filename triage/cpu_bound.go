@@ -111,7 +111,7 @@ func (r *recent) crowd(full []int) *crowd {
 	for s := range r.looksAtThreads {
 		for i := range s.Busy {
 			x := &s.Busy[i]
-			if x.Kernel || ourselves(x.ProcInfo) || free[thread{x.Process, x.TID}] || !slices.Contains(c.cpus, int(x.LastCPU)-1) {
+			if x.Kernel || r.ourselves(x.ProcInfo) || free[thread{x.Process, x.TID}] || !slices.Contains(c.cpus, int(x.LastCPU)-1) {
 				continue
 			}
 			if at[x.Process] == nil {
@@ -143,7 +143,7 @@ func (r *recent) crowd(full []int) *crowd {
 }
 
 func (c *crowd) victim(r *recent, x *task) bool {
-	return x.group != c.group && !patient(x.ProcInfo) && !r.throttled(x.ProcInfo)
+	return x.group != c.group && !r.patient(x.ProcInfo) && !r.throttled(x.ProcInfo)
 }
 
 // named are processes that a test takes, those with most first, with the share that it gives them.

@@ -36,6 +36,13 @@ func stops(path string, periods, throttled uint64, stopped time.Duration) fill {
 	}
 }
 
+// measuredBy says which process took the samples.
+func measuredBy(pid int32) fill {
+	return func(_ int, s *collectors.Snapshot, span collectors.Span) {
+		s.Self = &collectors.Self{Span: span, Process: collectors.Process{TGID: pid, Start: uint64(pid) / 100 * 100}}
+	}
+}
+
 func TestSaturated(t *testing.T) {
 	full := ticksOf(5, busyCPU(), busyCPU())
 	hogs := []proc{
@@ -78,6 +85,16 @@ func TestSaturated(t *testing.T) {
 				proc{pid: 30, parent: 10, comm: "nice", nice: 19, run: ms(10), wait: ms(900)}, proc{pid: 31, parent: 2, comm: "kworker", kernel: true, run: 1, wait: ms(900)},
 				proc{pid: 32, parent: 10, comm: "idle", policy: policyIdle, wait: ms(900)}, proc{pid: 33, parent: 10, comm: "bpf60", run: 1, wait: ms(900)})),
 			want: "info 0 % by sh[21], sh[22], sh[23]",
+		},
+		"only the one that measures is ourselves": {
+			h: ticking(10, full, measuredBy(33), with(
+				proc{pid: 30, parent: 10, comm: "bpf60", run: ms(260), wait: ms(740)}, proc{pid: 33, parent: 10, comm: "renamed", run: 1, wait: ms(900)})),
+			want: "critical 74 % by sh[21], sh[22], sh[23] hits bpf60[30]",
+		},
+		"its name hides nobody": {
+			h: ticking(10, full, measuredBy(33), tasks(proc{pid: 1, comm: "systemd"}, proc{pid: 10, parent: 1, comm: "sshd"}, proc{pid: 20, parent: 10, comm: "bpf60x", run: ms(1900)},
+				proc{pid: 11, parent: 1, comm: "sshd"}, proc{pid: 30, parent: 11, comm: "victim", run: ms(60), wait: ms(2940)})),
+			want: "critical 98 % by bpf60x[20] hits victim[30]",
 		},
 		"others wait a moment": {
 			h:    ticking(10, full, with(proc{pid: 30, parent: 10, comm: "daemon", run: ms(1), wait: ms(9)})),

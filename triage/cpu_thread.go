@@ -37,7 +37,7 @@ func alone(chosen Limits) Rule {
 			return Finding{}, nil
 		}
 		list := t.most(spinners, func(x *task) float64 {
-			if x.Kernel || x.threads == 0 || ourselves(x.ProcInfo) || percent(x.run.Seconds(), t.seconds) < share {
+			if x.Kernel || x.threads == 0 || w.ourselves(x.ProcInfo) || percent(x.run.Seconds(), t.seconds) < share {
 				return 0
 			}
 			return x.run.Seconds()

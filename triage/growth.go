@@ -198,7 +198,7 @@ func grows(chosen Limits) Rule {
 		var suspects []suspect
 		for _, x := range w.growing().of {
 			s := suspect{growth: x, pace: x.pace() * float64(page)}
-			if s.pace <= 0 || x.Kernel || ourselves(x.ProcInfo) {
+			if s.pace <= 0 || x.Kernel || w.ourselves(x.ProcInfo) {
 				continue
 			}
 			left, limit := w.room(x.ProcInfo)

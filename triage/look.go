@@ -103,7 +103,7 @@ func (r *recent) inKernel() bool {
 		return false
 	}
 	for x := range t.each {
-		if !x.Kernel && !ourselves(x.ProcInfo) && percent(x.run.Seconds(), t.seconds) >= spends && percent(x.sys.Seconds(), x.run.Seconds()) >= mostlyKernel {
+		if !x.Kernel && !r.ourselves(x.ProcInfo) && percent(x.run.Seconds(), t.seconds) >= spends && percent(x.sys.Seconds(), x.run.Seconds()) >= mostlyKernel {
 			return true
 		}
 	}
@@ -145,7 +145,7 @@ func (r *recent) standing() bool {
 		}
 		for i := range m.Tasks.Rows {
 			x := &m.Tasks.Rows[i]
-			if x.Blocked == 0 || x.ProcInfo == nil || x.Kernel || ourselves(x.ProcInfo) {
+			if x.Blocked == 0 || x.ProcInfo == nil || x.Kernel || r.ourselves(x.ProcInfo) {
 				continue
 			}
 			if in[x.Process]++; in[x.Process] >= standsFor {

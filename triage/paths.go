@@ -105,7 +105,7 @@ func pathStorm(chosen Limits, r Rule, what, row, explains string, of fileProbe) 
 			}
 			who := w.stranger(k.process, p.comms[k.process], 0)
 			x := w.taskOf(k.process)
-			if x != nil && ourselves(x.ProcInfo) {
+			if x != nil && w.ourselves(x.ProcInfo) {
 				continue
 			}
 			where := collectors.Clean(collectors.RawString(k.path))

@@ -252,7 +252,7 @@ func (r *recent) sufferers(x *rhythm, culprit collectors.Process, least time.Dur
 		}
 		for i := range m.Tasks.Rows {
 			row := &m.Tasks.Rows[i]
-			if row.ProcInfo == nil || row.Wait == 0 || patient(row.ProcInfo) {
+			if row.ProcInfo == nil || row.Wait == 0 || r.patient(row.ProcInfo) {
 				continue
 			}
 			w := by[row.Process]

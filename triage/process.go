@@ -34,7 +34,7 @@ func blocked(chosen Limits) Rule {
 		groups := map[place][]*collectors.Stall{}
 		for i := range s.Rows {
 			x := &s.Rows[i]
-			if x.Kernel || x.Seen.Seconds() < least || ours(x.Comm) { // ours asks what does not answer, to tell of it
+			if x.Kernel || x.Seen.Seconds() < least || w.own(x.Task, x.Comm) { // ours asks what does not answer, to tell of it
 				continue
 			}
 			p := place{device: x.Device.Name.Bytes()}

@@ -96,7 +96,8 @@ type recent struct {
 	moments []Moment // oldest first; the last is this tick's
 
 	ticks  *cpuSum
-	fight  *rivals // of the CPUs, with the culprit that has most of them
+	fight  *rivals             // of the CPUs, with the culprit that has most of them
+	self   *collectors.Process // who measured; zero: not known
 	stops  []string
 	known  bool // stops is
 	upkeep *upkeep

@@ -59,7 +59,7 @@ func (r *recent) rivalsOf(choose int32) *rivals {
 		run[g] += d
 	}
 	for x := range t.each {
-		if x.run > 0 && !ourselves(x.ProcInfo) {
+		if x.run > 0 && !r.ourselves(x.ProcInfo) {
 			add(who.group(x), x.run)
 		}
 	}
@@ -96,7 +96,7 @@ func (r *recent) rivalsOf(choose int32) *rivals {
 	}
 	ran := 0
 	s.tasks = t.most(few, func(x *task) float64 {
-		if who.group(x) != choose || ourselves(x.ProcInfo) {
+		if who.group(x) != choose || r.ourselves(x.ProcInfo) {
 			return 0
 		}
 		if x.run > 0 {
@@ -105,7 +105,9 @@ func (r *recent) rivalsOf(choose int32) *rivals {
 		return x.run.Seconds()
 	})
 	s.more = ran > 1
-	other := func(x *task) bool { return who.group(x) != choose && !patient(x.ProcInfo) && !r.throttled(x.ProcInfo) }
+	other := func(x *task) bool {
+		return who.group(x) != choose && !r.patient(x.ProcInfo) && !r.throttled(x.ProcInfo)
+	}
 	for x := range t.each {
 		if other(x) {
 			v.ran += x.run

@@ -19,7 +19,7 @@ const Services = "services"
 // services are the busiest processes that are not threads of the kernel, nor ourselves.
 func (r *recent) services() []*task {
 	return r.processes().most(few, func(x *task) float64 {
-		if x.Kernel || ourselves(x.ProcInfo) {
+		if x.Kernel || r.ourselves(x.ProcInfo) {
 			return 0
 		}
 		return x.run.Seconds()

@@ -63,7 +63,7 @@ func switching(chosen Limits) Rule {
 			return Finding{}, nil
 		}
 		list := t.most(1, func(x *task) float64 {
-			if n := float64(x.switches); n >= rate*t.seconds && !x.Kernel && !ourselves(x.ProcInfo) {
+			if n := float64(x.switches); n >= rate*t.seconds && !x.Kernel && !w.ourselves(x.ProcInfo) {
 				return n
 			}
 			return 0
@@ -129,7 +129,7 @@ func calling(chosen Limits) Rule {
 			n := sums[k]
 			bad := percent(n.Errors, n.N)
 			x := w.taskOf(k.process)
-			if float64(n.N) < rate*seconds || moves(k.name) && bad < failing || x == nil || ourselves(x.ProcInfo) {
+			if float64(n.N) < rate*seconds || moves(k.name) && bad < failing || x == nil || w.ourselves(x.ProcInfo) {
 				continue
 			}
 			f := Finding{

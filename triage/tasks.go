@@ -202,15 +202,26 @@ const (
 
 // patient says that a process gave its turn away on purpose, serves others in the kernel, or is this
 // program: its waiting is no sign of trouble.
-func patient(p *collectors.ProcInfo) bool {
-	return p.Kernel || p.Nice > 0 || p.Policy == policyBatch || p.Policy == policyIdle || ourselves(p)
+func (r *recent) patient(p *collectors.ProcInfo) bool {
+	return p.Kernel || p.Nice > 0 || p.Policy == policyBatch || p.Policy == policyIdle || r.ourselves(p)
 }
 
-// ourselves says that a process is this program, or another one like it.
-func ourselves(p *collectors.ProcInfo) bool { return ours(p.Comm) }
+// ourselves says that a process is the one that measured. Anybody may take its name: that counts only in
+// old recordings, which do not say who it was.
+func (r *recent) ourselves(p *collectors.ProcInfo) bool { return r.own(p.Process, p.Comm) }
 
-// ours says that it is the name of one of this program's threads.
-func ours(comm collectors.Raw) bool { return strings.HasPrefix(comm.Bytes(), "bpf60") }
+func (r *recent) own(p collectors.Process, comm collectors.Raw) bool {
+	if r.self == nil {
+		r.self = new(collectors.Process)
+		if s := lastOf(r.h.Since(-1), func(s *collectors.Snapshot) *collectors.Self { return s.Self }); s != nil {
+			*r.self = s.Process
+		}
+	}
+	if *r.self == (collectors.Process{}) {
+		return strings.HasPrefix(comm.Bytes(), "bpf60")
+	}
+	return r.self.Same(p)
+}
 
 // people tells who belongs together: the processes of one cgroup and, where all are in the root
 // cgroup, those of one session's tree. It grows as processes come, and begins anew with each list of all
