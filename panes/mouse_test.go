@@ -168,7 +168,7 @@ func TestMouseOpens(t *testing.T) {
 // TestWheelWhileTyping: the wheel moves in the pane and leaves what is being typed.
 func TestWheelWhileTyping(t *testing.T) {
 	r := resize(root(frames()["busy"]), 80, 24)
-	press(r, ":sort RSS", "enter", ":3", "backspace", "backspace", "3", "/ng", "enter")
+	press(r, ":cpu", "enter", "3", "/ng", "enter")
 	wheel := func(b tea.MouseButton) { r.Update(tea.MouseMsg{Button: b}) }
 	press(r, ":dis")
 	wheel(tea.MouseButtonWheelUp)

@@ -183,9 +183,16 @@ func (p *socketPage) plate(f Frame, c Canvas, s *collectors.Sockets, r *collecto
 		title = append(title, congestionState(d.CAState))
 	}
 	lines := []string{widget.Title(c.Theme, c.Width, append(title, stretched(s))...)}
-	// Full addresses: in the breadcrumb long ones are cut.
+	// Full addresses, on two lines if one is too narrow: in the breadcrumb long ones are cut.
 	l := widget.NewLine(c.Width).Skip(1)
-	l.Put(c.Theme.Dim, "local   ").Plain(r.Local.String()).Put(c.Theme.Dim, "  peer ").Plain(r.Remote.String())
+	l.Put(c.Theme.Dim, "local   ").Plain(r.Local.String())
+	peer := r.Remote.String()
+	if label := "  peer "; l.Left() >= widget.Width(label+peer) {
+		l.Put(c.Theme.Dim, label).Plain(peer)
+	} else {
+		lines = append(lines, l.String())
+		l = widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, "peer    ").Plain(peer)
+	}
 	lines = append(lines, l.String())
 	who := widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, "process ")
 	owner := ownerCell(r.SocketID, r.State, s)
