@@ -121,6 +121,7 @@ func questionTable(v *dnsView, keep func(collectors.Process, netip.Addr) bool) T
 	if v == nil {
 		return t
 	}
+	ids := eventIDs{}
 	for i := range v.events {
 		e := &v.events[i]
 		if keep != nil && !keep(e.Process, e.Server) {
@@ -143,7 +144,7 @@ func questionTable(v *dnsView, keep func(collectors.Process, netip.Addr) bool) T
 			name.Badge = "…"
 		}
 		t.Rows = append(t.Rows, Row{
-			ID:     strconv.FormatInt(e.at.UnixNano(), 10) + " " + strconv.Itoa(i),
+			ID:     ids.of(strconv.FormatInt(e.at.UnixNano(), 10)),
 			Target: askedBy(e),
 			Cells: []Cell{
 				Say(e.at.Format("15:04:05")), Number(e.Latency.Seconds() * 1e3), answer, Say(typeName(e.Type)), Number(float64(e.Tries)),

@@ -161,12 +161,13 @@ func (p *dropPage) packets(f Frame, v *dropsView) Table {
 	if v == nil {
 		return t
 	}
+	ids := eventIDs{}
 	for i := range v.packets {
 		x := &v.packets[i]
 		if x.Reason != p.reason {
 			continue
 		}
-		t.Rows = append(t.Rows, Row{ID: strconv.FormatInt(x.at.UnixNano(), 10) + " " + strconv.Itoa(i), Cells: []Cell{
+		t.Rows = append(t.Rows, Row{ID: ids.of(strconv.FormatInt(x.at.UnixNano(), 10)), Cells: []Cell{
 			Say(x.at.Format("15:04:05")), Say(protocolName(x.Protocol, x.Transport)), ifaceCell(f, x.Ifindex, x.Own), Number(float64(x.Length)),
 			packetEnd(x.Source), packetEnd(x.Dest),
 		}})

@@ -59,6 +59,19 @@ func whoRow(p collectors.Process, rest ...any) string {
 	return strings.TrimSpace(fmt.Sprint(append([]any{strconv.Itoa(int(p.TGID)) + " ", p.Start, " "}, rest...)...))
 }
 
+// eventIDs makes the row IDs of one table of events. Where the event stands in the table is no part of them: newer
+// ones would push the cursor off it.
+type eventIDs map[string]int
+
+// of is the ID of an event that says id of itself, with a number where one before it in the table says the same.
+func (ids eventIDs) of(id string) string {
+	n := ids[id]
+	if ids[id] = n + 1; n > 0 {
+		return id + " " + strconv.Itoa(n)
+	}
+	return id
+}
+
 // fileFacts are what stands in the title of both tables, and the notes below them.
 func fileFacts(f Frame, t *Table) *collectors.Files {
 	s := newest(f, madeFilesOf)
@@ -111,8 +124,9 @@ func fileLifeTable(f Frame) Table {
 	}
 	badge := lossBadge(lost + missedOver(f, collectors.FilesID, "filelife"))
 	t.Histograms = append(t.Histograms, Histogram{ID: "filelife", Title: "age of deleted files", Now: &h, Start: &start, Badge: badge})
+	ids := eventIDs{}
 	for _, l := range eventsOf(f, madeFilesOf, func(s *collectors.Files) []collectors.FileLife { return s.Lives }) {
-		t.Rows = append(t.Rows, Row{ID: whoRow(l.By, int64(l.At)), Target: onDisk(aboutProcess(l.By, l.Comm), l.Dev), Cells: []Cell{
+		t.Rows = append(t.Rows, Row{ID: ids.of(whoRow(l.By, int64(l.At))), Target: onDisk(aboutProcess(l.By, l.Comm), l.Dev), Cells: []Cell{
 			Say(clock(f, l.At)), Number(float64(l.By.TGID)), Name(collectors.Clean(l.Comm)), Number(float64(l.Life) / 1e6),
 			Number(float64(l.Size)), Say(l.FS), deviceName(f, l.Dev), Name(collectors.Clean(l.Path)),
 		}})

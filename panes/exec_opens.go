@@ -98,12 +98,13 @@ func openTable(f Frame) Table {
 	if list == nil {
 		return t
 	}
-	for i, e := range eventsOf(f, opensOf, func(s *collectors.Opens) []collectors.PathEvent { return s.Events }) {
+	ids := eventIDs{}
+	for _, e := range eventsOf(f, opensOf, func(s *collectors.Opens) []collectors.PathEvent { return s.Events }) {
 		fd := Missing("it failed")
 		if e.Ret >= 0 {
 			fd = Number(float64(e.Ret))
 		}
-		t.Rows = append(t.Rows, Row{ID: whoRow(e.Process, int64(e.At), i), Target: aboutProcess(e.Process, e.Comm), Cells: []Cell{
+		t.Rows = append(t.Rows, Row{ID: ids.of(whoRow(e.Process, int64(e.At))), Target: aboutProcess(e.Process, e.Comm), Cells: []Cell{
 			Say(clock(f, e.At)), Number(float64(e.Process.TGID)), Name(collectors.Clean(e.Comm)), fd, errnoOf(int64(e.Ret)), pathText(e.Path, e.Cut),
 		}})
 	}
@@ -308,8 +309,9 @@ func execFailTable(f Frame) Table {
 	missedNote(f, &t, collectors.ExecFailsID, "execfail")
 	t.Facts = append(t.Facts, Fact{ID: "failed", Title: "exec calls that failed", Unit: "/s", Cell: perSecond(failed, span), Decimals: 1})
 	errnoFacts(&t, errnos, span)
-	for i, e := range eventsOf(f, execFailsOf, func(s *collectors.ExecFails) []collectors.PathEvent { return s.Events }) {
-		t.Rows = append(t.Rows, Row{ID: whoRow(e.Process, int64(e.At), i), Target: aboutProcess(e.Process, e.Comm), Cells: []Cell{
+	ids := eventIDs{}
+	for _, e := range eventsOf(f, execFailsOf, func(s *collectors.ExecFails) []collectors.PathEvent { return s.Events }) {
+		t.Rows = append(t.Rows, Row{ID: ids.of(whoRow(e.Process, int64(e.At))), Target: aboutProcess(e.Process, e.Comm), Cells: []Cell{
 			Say(clock(f, e.At)), Number(float64(e.Process.TGID)), Name(collectors.Clean(e.Comm)), errnoOf(int64(e.Ret)), pathText(e.Path, e.Cut),
 			Name(collectors.Clean(collectors.RawString(strings.ReplaceAll(e.Args.Bytes(), "\x00", " ")))),
 		}})
@@ -347,8 +349,9 @@ func slowFileTable(f Frame) Table {
 	}
 	missedNote(f, &t, collectors.SlowFilesID, "fileslower")
 	t.Facts = append(t.Facts, Fact{ID: "slow", Title: "calls on files of 10 ms and more", Unit: "/s", Cell: perSecond(n, span), Decimals: 1})
-	for i, e := range eventsOf(f, slowFilesOf, func(s *collectors.SlowFiles) []collectors.SlowFile { return s.Events }) {
-		t.Rows = append(t.Rows, Row{ID: whoRow(e.Process, int64(e.At), i), Target: aboutProcess(e.Process, e.Comm), Cells: slowFileCells(f, &e)})
+	ids := eventIDs{}
+	for _, e := range eventsOf(f, slowFilesOf, func(s *collectors.SlowFiles) []collectors.SlowFile { return s.Events }) {
+		t.Rows = append(t.Rows, Row{ID: ids.of(whoRow(e.Process, int64(e.At))), Target: aboutProcess(e.Process, e.Comm), Cells: slowFileCells(f, &e)})
 	}
 	unlistedNotes(&t, unlisted, lost)
 	return t

@@ -245,8 +245,8 @@ func waitsTable(f Frame, by waitsSplit) Table {
 	case waitsByCgroup:
 		t.Rows = waitsOfCgroups(w, names)
 	case waitsSingly:
-		for i, s := range w.stalls {
-			t.Rows = append(t.Rows, Row{ID: fmt.Sprintf("stall %d %d %d", i, s.TID, s.At), Target: inCgroup(aboutProcess(s.Process, s.Comm), s.Memcg), Cells: []Cell{
+		for _, s := range w.stalls {
+			t.Rows = append(t.Rows, Row{ID: fmt.Sprintf("stall %d %d", s.TID, s.At), Target: inCgroup(aboutProcess(s.Process, s.Comm), s.Memcg), Cells: []Cell{
 				Number((f.Now.At - s.At).Seconds()), Number(float64(s.TGID)), Number(float64(s.TID)), Number(float64(s.Took) / 1e6), Number(float64(s.Pages)),
 				Number(float64(s.Order)), Say(s.Kind.String()), names.cell(cmp.Or(s.Limit, s.Memcg)), Name(collectors.Clean(s.Comm)),
 			}})

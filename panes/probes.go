@@ -227,7 +227,7 @@ func (p *Probes) programTable(f Frame) Table {
 		return t
 	}
 	span := s.Seconds()
-	for i, r := range s.Programs {
+	for _, r := range s.Programs {
 		runs, ns, cost := perSecond(r.Count, s.Span), Missing("it did not run"), Missing("nothing was timed")
 		if !s.Timed {
 			why, remedy := whyNot(f, collectors.RunsID, "bpf-stats")
@@ -238,7 +238,7 @@ func (p *Probes) programTable(f Frame) Table {
 				ns = Number(float64(r.Time) / float64(r.Count))
 			}
 		}
-		t.Rows = append(t.Rows, Row{ID: fmt.Sprintf("%s %d", r.Name, i), Cells: []Cell{
+		t.Rows = append(t.Rows, Row{ID: r.Name, Cells: []Cell{
 			Say(r.Name), runs, ns, cost, perSecond(r.Missed, s.Span),
 		}})
 	}
