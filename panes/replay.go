@@ -8,8 +8,8 @@ import (
 	tea "github.com/charmbracelet/bubbletea"
 )
 
-// playMsg moves a recording on by one sample.
-type playMsg struct{}
+// playMsg moves a recording on by one sample, if it still plays since the same key.
+type playMsg struct{ turn int }
 
 // loading says whether the cursor follows the end of a recording that is being read.
 func (r *Root) loading() bool { return r.cfg.Recorded != "" && !r.tape.touched }
@@ -24,6 +24,7 @@ func (r *Root) playOrStop() tea.Cmd {
 	if r.tape.plays = !r.tape.plays; !r.tape.plays {
 		return nil
 	}
+	r.tape.turn++
 	if first, ok := r.cfg.History.First(); ok && r.frame.Now.At >= r.live {
 		r.show(first.At)
 	}
@@ -38,12 +39,13 @@ func (r *Root) nextPlay() tea.Cmd {
 		return nil
 	}
 	wait := min(w[0].At-r.frame.Now.At, 10*time.Second) // a host that slept is not waited for
-	return tea.Tick(wait, func(time.Time) tea.Msg { return playMsg{} })
+	msg := playMsg{r.tape.turn}
+	return tea.Tick(wait, func(time.Time) tea.Msg { return msg })
 }
 
-// play shows the next sample.
-func (r *Root) play() tea.Cmd {
-	if !r.tape.plays {
+// play shows the next sample. A message of before it was stopped has no part in it: there would be two at a time.
+func (r *Root) play(msg playMsg) tea.Cmd {
+	if !r.tape.plays || msg.turn != r.tape.turn {
 		return nil
 	}
 	r.step(1)

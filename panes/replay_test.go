@@ -5,6 +5,7 @@ package panes
 import (
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	tea "github.com/charmbracelet/bubbletea"
@@ -61,6 +62,33 @@ func TestReplayScreen(t *testing.T) {
 	}
 }
 
+// TestReplayPlaysOnce: a recording that was stopped and plays again plays no faster.
+func TestReplayPlaysOnce(t *testing.T) { synctest.Test(t, testReplayPlaysOnce) }
+
+func testReplayPlaysOnce(t *testing.T) {
+	r, rest := recorded(t, 20)
+	rest()
+	var cmds []tea.Cmd
+	for range 3 {
+		_, cmd := r.Update(tea.KeyMsg{Type: tea.KeySpace, Runes: []rune{' '}})
+		cmds = append(cmds, cmd)
+	}
+	for range 3 { // each sample is a second later, whatever is on its way
+		var next []tea.Cmd
+		for _, cmd := range cmds {
+			if cmd == nil {
+				continue
+			}
+			_, cmd := r.Update(cmd())
+			next = append(next, cmd)
+		}
+		cmds = next
+	}
+	if h := header(r); !strings.HasSuffix(h, "REPLAY ▶ 09:26:03") {
+		t.Errorf("header %q three seconds after the start, want the fourth sample", h)
+	}
+}
+
 // A cursor that the user has moved stays where it is while the rest is loaded.
 func TestReplayKeepsTheCursor(t *testing.T) {
 	r, rest := recorded(t, 20)
@@ -81,19 +109,19 @@ func TestReplayPlays(t *testing.T) {
 		t.Errorf("header %q, want it to play from the start", h)
 	}
 	for range 3 {
-		r.Update(playMsg{})
+		r.Update(playMsg{r.tape.turn})
 	}
 	if h := header(r); !strings.HasSuffix(h, "REPLAY ▶ 09:26:03") {
 		t.Errorf("header %q after three samples", h)
 	}
 	space()
-	r.Update(playMsg{}) // was on its way
+	r.Update(playMsg{r.tape.turn}) // was on its way
 	if h := header(r); !strings.HasSuffix(h, "REPLAY 09:26:03") {
 		t.Errorf("header %q, want it stopped", h)
 	}
 	space()
 	for range 9 {
-		r.Update(playMsg{})
+		r.Update(playMsg{r.tape.turn})
 	}
 	if h := header(r); !strings.HasSuffix(h, "REPLAY 09:26:05") {
 		t.Errorf("header %q, want it to stop at the end", h)

@@ -147,7 +147,7 @@ func (r *Root) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
 	case MarkMsg:
 		r.mark()
 	case playMsg:
-		return r, r.play()
+		return r, r.play(msg)
 	case restedMsg:
 		return r, r.rested()
 	case saveStep:

@@ -19,6 +19,7 @@ type tape struct {
 	paused  bool
 	touched bool // a recording: the user has moved, what is still being loaded does not move the cursor
 	plays   bool // a recording
+	turn    int  // how often it was started
 
 	mark    *triage.Moment // of the frames from there on
 	base    baseline
