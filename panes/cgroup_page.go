@@ -64,7 +64,7 @@ func (p *cgroupPage) Wants(Scope) []collectors.Want {
 func (p *cgroupPage) Keys() []keymap.Key { return p.parts.keysWith(p.draw.keys()) }
 
 // Update implements Pane. Select takes a section, or a section and a row: "processes/812".
-func (p *cgroupPage) Update(msg tea.Msg) tea.Cmd {
+func (p *cgroupPage) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.parts.choose(msg.Row)

@@ -3,8 +3,6 @@
 package panes
 
 import (
-	tea "github.com/charmbracelet/bubbletea"
-
 	"bpf60/collectors"
 )
 
@@ -13,14 +11,14 @@ func (p *cgroupPage) sections() []section {
 	return []section{
 		{
 			id: "processes", title: "processes", opens: "process", table: p.inside, none: "no process",
-			open: func(f Frame, _ collectors.Target, r Row) tea.Cmd {
+			open: func(f Frame, _ collectors.Target, r Row) Answer {
 				set := processesOver(f)
 				for i := range set.list {
 					if rowOf(&set.list[i]) == r.ID {
-						return send(OpenMsg{newProcessPage(set.list[i].ProcInfo)})
+						return OpenMsg{newProcessPage(set.list[i].ProcInfo)}
 					}
 				}
-				return send(SayMsg{"this process has ended"})
+				return SayMsg{"this process has ended"}
 			},
 		},
 		{
@@ -41,11 +39,11 @@ func (p *cgroupPage) sections() []section {
 		},
 		{
 			id: "opens", title: "opens", wants: []collectors.ID{collectors.OpensID}, table: targetOpenTable,
-			open: func(f Frame, _ collectors.Target, r Row) tea.Cmd { return openWho(f, r) }, opens: "process", none: "it has opened nothing in the last seconds",
+			open: func(f Frame, _ collectors.Target, r Row) Answer { return openWho(f, r) }, opens: "process", none: "it has opened nothing in the last seconds",
 		},
 		{
 			id: "files", title: "slow calls", wants: []collectors.ID{collectors.SlowFilesID}, table: targetSlowFileTable,
-			open: func(f Frame, _ collectors.Target, r Row) tea.Cmd { return openWho(f, r) }, opens: "process", none: "none of its calls on files took 10 ms",
+			open: func(f Frame, _ collectors.Target, r Row) Answer { return openWho(f, r) }, opens: "process", none: "none of its calls on files took 10 ms",
 		},
 		{
 			id: "tcp", title: "tcp", wants: []collectors.ID{collectors.FlowID}, table: targetFlowTable,

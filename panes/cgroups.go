@@ -55,10 +55,10 @@ func cgroupsKey() keymap.Key {
 }
 
 // openCgroups is what the other pane answers to it.
-func openCgroups(about resource) tea.Cmd {
+func openCgroups(about resource) Answer {
 	p := newCgroupsAbout(about)
 	p.id = CgroupsPane + "." + ID(about.String())
-	return send(OpenMsg{p})
+	return OpenMsg{p}
 }
 
 // Info implements Pane.
@@ -99,7 +99,7 @@ func (p *Cgroups) Keys() []keymap.Key {
 }
 
 // Update implements Pane.
-func (p *Cgroups) Update(msg tea.Msg) tea.Cmd {
+func (p *Cgroups) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.list.choose(msg.Row)
@@ -114,7 +114,7 @@ func (p *Cgroups) Update(msg tea.Msg) tea.Cmd {
 		case keymap.Open:
 			if r, ok := p.list.row(p.Table(msg.Frame)); ok {
 				if page := newCgroupPage(msg.Frame, r.ID); page != nil {
-					return send(OpenMsg{page})
+					return OpenMsg{page}
 				}
 			}
 		default:

@@ -270,7 +270,7 @@ func TestCgroupPageProcesses(t *testing.T) {
 	if open == nil {
 		t.Fatal("Enter opens nothing")
 	}
-	page, ok := open().(OpenMsg)
+	page, ok := open.(OpenMsg)
 	if !ok || page.Pane.Info().ID != ID("process "+top.ID) {
 		t.Errorf("Enter on process %s opens %+v", top.ID, page)
 	}
@@ -304,7 +304,7 @@ func TestCgroupPageGone(t *testing.T) {
 	if newCgroupPage(f, "/nowhere") != nil {
 		t.Error("a page of a cgroup that is not there")
 	}
-	if cmd := p.Update(Press{ID: keymap.Down}); cmd != nil {
+	if a := p.Update(Press{ID: keymap.Down}); a != nil {
 		t.Error("the page answers a key that it does not have")
 	}
 }

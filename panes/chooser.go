@@ -27,7 +27,7 @@ type chooser struct {
 
 // newChooser returns the chooser for the table on the screen; nil if there is none.
 func (r *Root) newChooser() *chooser {
-	b, ok := r.hand.seen.heads()
+	b, ok := r.look().heads()
 	if !ok {
 		return nil
 	}
@@ -79,10 +79,10 @@ func chooserKeys() []keymap.Key {
 }
 
 // key implements overlay.
-func (o *chooser) key(r *Root, msg tea.KeyMsg) (cmd tea.Cmd, routed bool) {
+func (o *chooser) key(r *Root, msg tea.KeyMsg) tea.Cmd {
 	k, ok := r.overlayKey(msg, chooserKeys())
 	if !ok {
-		return nil, false
+		return nil
 	}
 	switch k.ID {
 	case keymap.Back, keymap.Quit, keymap.Columns:
@@ -104,9 +104,9 @@ func (o *chooser) key(r *Root, msg tea.KeyMsg) (cmd tea.Cmd, routed bool) {
 		o.read(o.list.layout(o.table, r.size.Width, listOptions{}))
 	default:
 		o.at = moveTo(k.ID, o.at, len(o.ids))
-		return terminalKey(k.ID), false
+		return terminalKey(k.ID)
 	}
-	return nil, false
+	return nil
 }
 
 // apply gives the list what is chosen. The last column that is shown stays.

@@ -172,19 +172,19 @@ func classicKeys() []keymap.Key {
 }
 
 // key implements overlay.
-func (o *classic) key(r *Root, msg tea.KeyMsg) (cmd tea.Cmd, routed bool) {
+func (o *classic) key(r *Root, msg tea.KeyMsg) tea.Cmd {
 	k, ok := r.overlayKey(msg, classicKeys())
 	switch {
 	case !ok:
 	case k.ID == keymap.Back || k.ID == keymap.Quit || k.ID == keymap.Classic:
 		r.over = nil
 	case k.ID == keymap.Copy && o.at < len(o.commands):
-		return r.copy(o.commands[o.at].Command), false
+		return r.copy(o.commands[o.at].Command)
 	default:
 		o.at = moveTo(k.ID, o.at, len(o.commands))
-		return terminalKey(k.ID), false
+		return terminalKey(k.ID)
 	}
-	return nil, false
+	return nil
 }
 
 // view implements overlay.

@@ -22,7 +22,7 @@ type copiedMsg struct {
 
 // copyRow gives the selected row to the terminal's clipboard.
 func (r *Root) copyRow() tea.Cmd {
-	b, ok := r.hand.seen.cursor()
+	b, ok := r.look().cursor()
 	if !ok {
 		r.status = status{text: "there is no row to copy here"}
 		return nil

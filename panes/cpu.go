@@ -123,7 +123,7 @@ func resetKey() keymap.Key {
 }
 
 // Update implements Pane.
-func (p *CPU) Update(msg tea.Msg) tea.Cmd {
+func (p *CPU) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.selected, p.irqs.view = msg.Row, timesView
@@ -133,11 +133,11 @@ func (p *CPU) Update(msg tea.Msg) tea.Cmd {
 	return nil
 }
 
-func (p *CPU) press(msg Press) tea.Cmd {
+func (p *CPU) press(msg Press) Answer {
 	switch msg.ID {
 	case keyCPUView:
 		p.irqs.view = (p.irqs.view + 1) % cpuViews
-		return send(WantMsg{})
+		return WantMsg{}
 	}
 	switch p.irqs.view {
 	case offView:
@@ -152,18 +152,22 @@ func (p *CPU) press(msg Press) tea.Cmd {
 	case keySplit:
 		p.split = (p.split + 1) % splits
 		p.single = singles(msg.Frame, p.split)
-		return send(WantMsg{})
+		return WantMsg{}
 	case keyReset:
-		return send(MarkMsg{})
+		return MarkMsg{}
 	case keyCgroups:
 		return openCgroups(cpuResource)
 	case keymap.Open:
 		if cpu, err := strconv.Atoi(p.selected); err == nil {
-			return send(OpenMsg{newCPUPage(cpu)})
+			return OpenMsg{newCPUPage(cpu)}
 		}
 	case keySort, keySortLeft, keySortRight, keyReverse, keymap.Earlier, keymap.Later:
 		p.order.press(msg.ID, drawnTable(msg.Frame))
 	default:
+		if row, ok := strings.CutPrefix(msg.ID, keyChoose); ok {
+			p.selected = row
+			return nil
+		}
 		p.selected = move(msg.ID, p.rows(msg.Frame), p.selected)
 	}
 	return nil

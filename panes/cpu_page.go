@@ -61,18 +61,18 @@ func (p *cpuPage) Keys() []keymap.Key {
 }
 
 // Update implements Pane: n and N walk over the CPUs.
-func (p *cpuPage) Update(msg tea.Msg) tea.Cmd {
+func (p *cpuPage) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.parts.choose(msg.Row)
-		return send(WantMsg{})
+		return WantMsg{}
 	case Press:
 		return p.press(msg)
 	}
 	return nil
 }
 
-func (p *cpuPage) press(msg Press) tea.Cmd {
+func (p *cpuPage) press(msg Press) Answer {
 	switch to := map[string]string{keyDiskNext: keymap.Down, keyDiskPrev: keymap.Up}[msg.ID]; {
 	case to != "":
 		if order := cpuOrder(msg.Frame); len(order) > 1 {
@@ -80,16 +80,16 @@ func (p *cpuPage) press(msg Press) tea.Cmd {
 				p.cpu, p.parts.target = cpu, cpuTarget(cpu)
 			}
 		}
-		return send(WantMsg{})
+		return WantMsg{}
 	case msg.ID == keyReset:
-		return send(MarkMsg{})
+		return MarkMsg{}
 	case p.draw.press(msg.ID, len(p.distributions(msg.Frame))):
 		return nil
 	}
 	at := p.parts.at
 	cmd := p.parts.press(msg)
 	if at != p.parts.at {
-		return send(WantMsg{})
+		return WantMsg{}
 	}
 	return cmd
 }

@@ -8,8 +8,6 @@ import (
 	"math"
 	"strconv"
 
-	tea "github.com/charmbracelet/bubbletea"
-
 	"bpf60/collectors"
 	"bpf60/panes/widget"
 )
@@ -39,7 +37,7 @@ func (p *cpuPage) sections() []section {
 }
 
 // openThread opens the page of a thread's process.
-func openThread(f Frame, _ collectors.Target, r Row) tea.Cmd {
+func openThread(f Frame, _ collectors.Target, r Row) Answer {
 	if last := newest(f, tasksOf); last != nil {
 		for i := range last.Busy {
 			x := &last.Busy[i]
@@ -48,7 +46,7 @@ func openThread(f Frame, _ collectors.Target, r Row) tea.Cmd {
 			}
 		}
 	}
-	return send(SayMsg{"this thread has ended, or does nothing any more"})
+	return SayMsg{"this thread has ended, or does nothing any more"}
 }
 
 // threads are the threads that did something and were on this CPU when all were listed. Their shares are of

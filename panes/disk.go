@@ -110,7 +110,7 @@ func (p *Disk) Keys() []keymap.Key {
 func (p *Disk) list() *list { return &p.lists[p.view] }
 
 // Update implements Pane.
-func (p *Disk) Update(msg tea.Msg) tea.Cmd {
+func (p *Disk) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.view = iostatView
@@ -126,7 +126,7 @@ func (p *Disk) Update(msg tea.Msg) tea.Cmd {
 	return nil
 }
 
-func (p *Disk) press(msg Press) tea.Cmd {
+func (p *Disk) press(msg Press) Answer {
 	switch msg.ID {
 	case keyDiskView:
 		p.view = (p.view + 1) % diskViews
@@ -137,7 +137,7 @@ func (p *Disk) press(msg Press) tea.Cmd {
 	case keyDiskSplit:
 		p.split = (p.split + 1) % blockSplits
 	case keyDiskReset:
-		return send(MarkMsg{})
+		return MarkMsg{}
 	case keyCgroups:
 		return openCgroups(ioResource)
 	case keymap.Open:
@@ -147,9 +147,9 @@ func (p *Disk) press(msg Press) tea.Cmd {
 		case p.view == ownerView:
 			return openWho(msg.Frame, r)
 		case name != "":
-			return send(OpenMsg{newDiskPage(name)})
+			return OpenMsg{newDiskPage(name)}
 		default:
-			return send(SayMsg{"no disk of this host is known for this row"})
+			return SayMsg{"no disk of this host is known for this row"}
 		}
 	default:
 		p.list().press(msg.ID, p.current(msg.Frame))

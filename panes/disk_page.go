@@ -47,7 +47,7 @@ func (p *diskPage) Keys() []keymap.Key {
 }
 
 // Update implements Pane: n and N walk over the disks that have done something.
-func (p *diskPage) Update(msg tea.Msg) tea.Cmd {
+func (p *diskPage) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.parts.choose(msg.Row)

@@ -5,8 +5,6 @@ package panes
 import (
 	"slices"
 
-	tea "github.com/charmbracelet/bubbletea"
-
 	"bpf60/collectors"
 )
 
@@ -15,7 +13,7 @@ func (p *diskPage) sections() []section {
 	return []section{
 		{
 			id: "own", title: "who asks", opens: "process", table: p.owners,
-			open: func(f Frame, _ collectors.Target, r Row) tea.Cmd { return openWho(f, r) },
+			open: func(f Frame, _ collectors.Target, r Row) Answer { return openWho(f, r) },
 			none: "nobody has asked it for anything in the last interval",
 		},
 		{
@@ -24,12 +22,12 @@ func (p *diskPage) sections() []section {
 		},
 		{
 			id: "slow", title: "slowest I/O", opens: "process", table: p.slowest,
-			open: func(f Frame, t collectors.Target, r Row) tea.Cmd { return openPID(f, p.slowest(f, t), r) },
+			open: func(f Frame, t collectors.Target, r Row) Answer { return openPID(f, p.slowest(f, t), r) },
 			none: "no request has ended in the last minute",
 		},
 		{
 			id: "above", title: "on it", opens: "disk", table: p.devices,
-			open: func(_ Frame, _ collectors.Target, r Row) tea.Cmd { return send(OpenMsg{newDiskPage(r.ID)}) },
+			open: func(_ Frame, _ collectors.Target, r Row) Answer { return OpenMsg{newDiskPage(r.ID)} },
 			none: "no partition or other device is on it",
 		},
 		{

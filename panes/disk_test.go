@@ -227,20 +227,20 @@ func TestDiskOpens(t *testing.T) {
 	for row, want := range map[string]string{"nvme0n1": "nvme0n1", "fs /": "nvme0n1p1", "fs /backup": "dm-0"} {
 		p := NewDisk()
 		p.Update(Select{row})
-		cmd := p.Update(Press{ID: keymap.Open, Frame: f})
-		if cmd == nil {
+		got := p.Update(Press{ID: keymap.Open, Frame: f})
+		if got == nil {
 			t.Errorf("Enter on %s does nothing", row)
 			continue
 		}
-		if open, ok := cmd().(OpenMsg); !ok || open.Pane.Info().ID != ID(want) {
+		if open, ok := got.(OpenMsg); !ok || open.Pane.Info().ID != ID(want) {
 			t.Errorf("Enter on %s = %+v, want the page of %s", row, open, want)
 		}
 	}
 	p := NewDisk()
 	p.Update(Select{"fs /dev/shm"})
 	p.all = true
-	cmd := p.Update(Press{ID: keymap.Open, Frame: f})
-	if say, ok := cmd().(SayMsg); !ok || !strings.Contains(say.Text, "no disk") {
+	got := p.Update(Press{ID: keymap.Open, Frame: f})
+	if say, ok := got.(SayMsg); !ok || !strings.Contains(say.Text, "no disk") {
 		t.Errorf("Enter on what lies in memory = %+v, want why not", say)
 	}
 	page := newDiskPage("nvme0n1")

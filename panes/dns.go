@@ -69,7 +69,7 @@ func dnsKey() keymap.Key {
 }
 
 // openDNS is what dnsKey does.
-func openDNS() tea.Cmd { return send(GoMsg{Pane: DNSPane}) }
+func openDNS() Answer { return GoMsg{Pane: DNSPane} }
 
 // Keys implements Pane.
 func (p *DNS) Keys() []keymap.Key {
@@ -92,7 +92,7 @@ func (p *DNS) Keys() []keymap.Key {
 }
 
 // Update implements Pane. Select takes a tab, or a tab and a row: "servers/10.0.0.2".
-func (p *DNS) Update(msg tea.Msg) tea.Cmd {
+func (p *DNS) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		tab, row, _ := strings.Cut(msg.Row, "/")
@@ -108,14 +108,14 @@ func (p *DNS) Update(msg tea.Msg) tea.Cmd {
 	return nil
 }
 
-func (p *DNS) press(msg Press) tea.Cmd {
+func (p *DNS) press(msg Press) Answer {
 	switch msg.ID {
 	case keyDNSTab:
 		p.tab = (p.tab + 1) % dnsTabs
 	case keyDraw:
 		p.draw = (p.draw + 1) % drawings
 	case keyReset:
-		return send(MarkMsg{})
+		return MarkMsg{}
 	case keymap.Open:
 		v := dnsOver(msg.Frame)
 		t := p.shown(msg.Frame, v, p.tab)
@@ -128,7 +128,7 @@ func (p *DNS) press(msg Press) tea.Cmd {
 		}
 		groups := v.groups(p.tab == dnsServers, nil)
 		if i := slices.IndexFunc(groups, func(g *dnsGroup) bool { return g.id == r.ID }); i >= 0 {
-			return send(OpenMsg{newDNSPage(groups[i])})
+			return OpenMsg{newDNSPage(groups[i])}
 		}
 	default:
 		p.lists[p.tab].press(msg.ID, p.shown(msg.Frame, dnsOver(msg.Frame), p.tab))
@@ -249,7 +249,7 @@ func (p *dnsPage) list() *list {
 }
 
 // Update implements Pane.
-func (p *dnsPage) Update(msg tea.Msg) tea.Cmd {
+func (p *dnsPage) Update(msg tea.Msg) Answer {
 	press, ok := msg.(Press)
 	if !ok {
 		return nil
@@ -268,7 +268,7 @@ func (p *dnsPage) Update(msg tea.Msg) tea.Cmd {
 }
 
 // open leads to the process or the server of the selected row.
-func (p *dnsPage) open(f Frame) tea.Cmd {
+func (p *dnsPage) open(f Frame) Answer {
 	v := dnsOver(f)
 	t := p.table(f, v, p.tab)
 	r, ok := p.list().row(t)
@@ -280,9 +280,9 @@ func (p *dnsPage) open(f Frame) tea.Cmd {
 	}
 	groups := v.groups(true, nil)
 	if i := slices.IndexFunc(groups, func(g *dnsGroup) bool { return g.id == r.ID }); i >= 0 {
-		return send(OpenMsg{newDNSPage(groups[i])})
+		return OpenMsg{newDNSPage(groups[i])}
 	}
-	return send(SayMsg{"this server has no page any more"})
+	return SayMsg{"this server has no page any more"}
 }
 
 // keep says whether a pair or a question is about this page's subject.

@@ -91,7 +91,7 @@ func ofSockets(reason string) bool {
 }
 
 // Update implements Pane.
-func (p *dropPage) Update(msg tea.Msg) tea.Cmd {
+func (p *dropPage) Update(msg tea.Msg) Answer {
 	if press, ok := msg.(Press); ok {
 		if press.ID == keyDropTab {
 			p.tab = p.next()

@@ -18,10 +18,10 @@ const ExecPane ID = "exec"
 // execSection is one table of the pane. Its rows keep their order, newest or most first, until the
 // user sorts them. Facts stand in the title, and notes below the rows, or in their place.
 type execSection struct {
-	id, title string                       // "execs"
-	wants     []collectors.Want            // what must be collected while it is shown
-	table     func(f Frame) Table          // title and columns also where nothing is known
-	open      func(f Frame, r Row) tea.Cmd // Enter; nil: rows have no page
+	id, title string                      // "execs"
+	wants     []collectors.Want           // what must be collected while it is shown
+	table     func(f Frame) Table         // title and columns also where nothing is known
+	open      func(f Frame, r Row) Answer // Enter; nil: rows have no page
 }
 
 // execSections are the tables of the pane, in the order that v goes through.
@@ -96,7 +96,7 @@ func (p *Exec) Keys() []keymap.Key {
 func (p *Exec) beside(step int) int { return (p.at + step + len(p.sections)) % len(p.sections) }
 
 // Update implements Pane. Select takes a section, or a section and a row: "exits/12".
-func (p *Exec) Update(msg tea.Msg) tea.Cmd {
+func (p *Exec) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		section, row, _ := strings.Cut(msg.Row, "/")
@@ -106,14 +106,14 @@ func (p *Exec) Update(msg tea.Msg) tea.Cmd {
 		}
 		p.at = at
 		p.lists[at].choose(row)
-		return send(WantMsg{})
+		return WantMsg{}
 	case Press:
 		return p.press(msg)
 	}
 	return nil
 }
 
-func (p *Exec) press(msg Press) tea.Cmd {
+func (p *Exec) press(msg Press) Answer {
 	l := &p.lists[p.at]
 	if p.drawsTimes() && p.slow.press(msg.ID) {
 		return nil
@@ -121,10 +121,10 @@ func (p *Exec) press(msg Press) tea.Cmd {
 	switch msg.ID {
 	case keyExecNext:
 		p.at = p.beside(1)
-		return send(WantMsg{})
+		return WantMsg{}
 	case keyExecBack:
 		p.at = p.beside(-1)
-		return send(WantMsg{})
+		return WantMsg{}
 	case keymap.Open:
 		open := p.sections[p.at].open
 		if r, ok := l.row(p.current(msg.Frame)); ok && open != nil {

@@ -27,10 +27,10 @@ type commandPage struct {
 }
 
 // openExec opens the page of what was started.
-func openExec(f Frame, r Row) tea.Cmd {
+func openExec(f Frame, r Row) Answer {
 	for _, e := range eventsOf(f, execOf, func(x *collectors.Exec) []collectors.ExecRow { return x.Execs }) {
 		if whoRow(e.Process, int64(e.At)) == r.ID {
-			return send(OpenMsg{newExecPage(f, &e)})
+			return OpenMsg{newExecPage(f, &e)}
 		}
 	}
 	return nil
@@ -60,7 +60,7 @@ func newExecPage(f Frame, e *collectors.ExecRow) *commandPage {
 }
 
 // openExit opens the page of what ended.
-func openExit(f Frame, r Row) tea.Cmd {
+func openExit(f Frame, r Row) Answer {
 	for _, e := range eventsOf(f, execOf, func(x *collectors.Exec) []collectors.ExitRow { return x.Exits }) {
 		if whoRow(e.Process, int64(e.At)) != r.ID {
 			continue
@@ -81,7 +81,7 @@ func openExit(f Frame, r Row) tea.Cmd {
 			p.say("read", widget.Bytes(e.Read)+" from storage, "+widget.Bytes(e.Write)+" to be written there")
 		}
 		p.say("CPU", cpu)
-		return send(OpenMsg{p})
+		return OpenMsg{p}
 	}
 	return nil
 }
@@ -112,28 +112,28 @@ func uidName(f Frame, uid uint32) string {
 }
 
 // openShort opens the page of a command that lives shortly, openProgram of one that starts others.
-func openShort(f Frame, r Row) tea.Cmd {
+func openShort(f Frame, r Row) Answer {
 	for _, x := range countsOf(f).short {
 		if whoRow(x.Parent, clean(x.Comm)) == r.ID {
-			return send(OpenMsg{&commandPage{comm: x.Comm}})
+			return OpenMsg{&commandPage{comm: x.Comm}}
 		}
 	}
 	return nil
 }
 
-func openProgram(f Frame, r Row) tea.Cmd {
+func openProgram(f Frame, r Row) Answer {
 	for _, x := range countsOf(f).files {
 		if clean(x.ParentComm)+" "+clean(x.File) == r.ID {
-			return send(OpenMsg{&commandPage{comm: x.ParentComm}})
+			return OpenMsg{&commandPage{comm: x.ParentComm}}
 		}
 	}
 	return nil
 }
 
-func openForker(f Frame, r Row) tea.Cmd {
+func openForker(f Frame, r Row) Answer {
 	for _, x := range countsOf(f).forkers {
 		if whoRow(x.Process, clean(x.Comm)) == r.ID {
-			return send(OpenMsg{&commandPage{comm: x.Comm, who: x.Process}})
+			return OpenMsg{&commandPage{comm: x.Comm, who: x.Process}}
 		}
 	}
 	return nil
@@ -148,7 +148,7 @@ func countsOf(f Frame) *execSum {
 }
 
 // openSignal opens the page of the target's command.
-func openSignal(f Frame, r Row) tea.Cmd {
+func openSignal(f Frame, r Row) Answer {
 	for _, e := range eventsOf(f, signalsOf, func(x *collectors.Signals) []collectors.SignalRow { return x.Rows }) {
 		if whoRow(e.Target, int64(e.At), e.Number) != r.ID {
 			continue
@@ -169,7 +169,7 @@ func openSignal(f Frame, r Row) tea.Cmd {
 		p.say("cgroup", cgroupText(f, e.Cgroup))
 		p.say("effect", effect(&e))
 		p.say("why", fmt.Sprintf("%s (si_code %d)", signalCause(&e), e.Code))
-		return send(OpenMsg{p})
+		return OpenMsg{p}
 	}
 	return nil
 }
@@ -214,7 +214,7 @@ func (p *commandPage) Keys() []keymap.Key {
 }
 
 // Update implements Pane.
-func (p *commandPage) Update(msg tea.Msg) tea.Cmd {
+func (p *commandPage) Update(msg tea.Msg) Answer {
 	press, ok := msg.(Press)
 	if !ok {
 		return nil

@@ -146,14 +146,14 @@ func TestExecPages(t *testing.T) {
 			continue
 		}
 		last := table.Rows[len(table.Rows)-1]
-		cmd := s.open(f, last)
-		if cmd == nil {
+		got := s.open(f, last)
+		if got == nil {
 			t.Errorf("%s: row %q has no page", s.id, last.ID)
 			continue
 		}
-		page, ok := cmd().(OpenMsg)
+		page, ok := got.(OpenMsg)
 		if !ok {
-			t.Errorf("%s: row %q opens %T", s.id, last.ID, cmd())
+			t.Errorf("%s: row %q opens %T", s.id, last.ID, got)
 			continue
 		}
 		view := page.Pane.View(f, Canvas{Width: 80, Height: 20, Theme: plain()})

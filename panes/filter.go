@@ -114,12 +114,26 @@ func noneLine(c Canvas, r Row) string {
 // sight is what the pane on the screen showed when it was last drawn: the root asks it what the cursor
 // is on, without knowing the pane.
 type sight struct {
-	seek    collectors.Target // the row to look for; zero: none
-	found   string            // its ID
-	columns []Column          // of the table with the cursor
-	row     Row               // under the cursor; ID empty: none
+	seek
+	found   string   // ID of the row that is looked for; empty: it is not in the table
+	columns []Column // of the table with the cursor
+	row     Row      // under the cursor; ID empty: none
 	passed
 	drawn bool // columns, row and passed are of the table that was drawn with a cursor
+}
+
+// seek is what is looked for in a table: a row by its ID, or the first one about something. Zero: nothing.
+type seek struct {
+	row   string
+	about collectors.Target
+}
+
+// is says whether it is a row.
+func (s *seek) is(r *Row) bool {
+	if s.row != "" {
+		return r.ID == s.row
+	}
+	return sameTarget(r.Target, s.about)
 }
 
 // passed is how much of a table the scope and the filter let through.
@@ -141,13 +155,12 @@ func (s *sight) look(l *list, t *Table, drawn bool) {
 	}
 	s.columns, s.passed, s.drawn = t.Columns, t.passed, drawn
 	s.row, _ = l.row(*t)
-	if s.seek != (collectors.Target{}) {
-		for i := range t.Rows {
-			if sameTarget(t.Rows[i].Target, s.seek) {
-				s.found = t.Rows[i].ID
-				break
-			}
-		}
+	s.found = ""
+	if s.seek == (seek{}) {
+		return
+	}
+	if i := slices.IndexFunc(t.Rows, func(r Row) bool { return s.is(&r) }); i >= 0 {
+		s.found = t.Rows[i].ID
 	}
 }
 

@@ -9,7 +9,6 @@ import (
 
 	tea "github.com/charmbracelet/bubbletea"
 
-	"bpf60/collectors"
 	"bpf60/panes/widget"
 	"bpf60/theme"
 )
@@ -30,7 +29,7 @@ const mostFilter = 200
 
 // openFilter opens the line, where there is a table to filter.
 func (r *Root) openFilter() {
-	columns := r.sightOf(r.top(), collectors.Target{}).columns
+	columns := r.sightOf(r.top()).columns
 	if len(columns) == 0 {
 		r.status = status{text: "there is no table here to filter"}
 		return
@@ -39,7 +38,7 @@ func (r *Root) openFilter() {
 }
 
 // key implements overlay.
-func (p *filterLine) key(r *Root, msg tea.KeyMsg) (cmd tea.Cmd, routed bool) {
+func (p *filterLine) key(r *Root, msg tea.KeyMsg) tea.Cmd {
 	if msg.Type != tea.KeyTab {
 		p.typed = ""
 	}
@@ -47,12 +46,12 @@ func (p *filterLine) key(r *Root, msg tea.KeyMsg) (cmd tea.Cmd, routed bool) {
 	case tea.KeyEsc:
 		r.setFilter(p.before)
 		r.over = nil
-		return nil, false
+		return nil
 	case tea.KeyEnter:
 		if p.apply(r, true); p.wrong == nil {
 			r.over = nil
 		}
-		return nil, false
+		return nil
 	case tea.KeyUp:
 		if p.before != nil {
 			p.text = p.before.String()
@@ -62,7 +61,7 @@ func (p *filterLine) key(r *Root, msg tea.KeyMsg) (cmd tea.Cmd, routed bool) {
 	case tea.KeyBackspace:
 		if p.text == "" {
 			r.over = nil
-			return nil, false
+			return nil
 		}
 		runes := []rune(p.text)
 		p.text = string(runes[:len(runes)-1])
@@ -73,10 +72,10 @@ func (p *filterLine) key(r *Root, msg tea.KeyMsg) (cmd tea.Cmd, routed bool) {
 			p.text += c
 		}
 	default:
-		return nil, false
+		return nil
 	}
 	p.apply(r, false)
-	return nil, false
+	return nil
 }
 
 // apply makes what is typed the pane's filter, unless something is wrong with it or more is to come.

@@ -44,7 +44,7 @@ func (p *Findings) Keys() []keymap.Key {
 }
 
 // Update implements Pane.
-func (p *Findings) Update(msg tea.Msg) tea.Cmd {
+func (p *Findings) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.list.choose(msg.Row)
@@ -63,11 +63,11 @@ func (p *Findings) Update(msg tea.Msg) tea.Cmd {
 }
 
 // leadTo opens the pane and the row that a finding names.
-func leadTo(x triage.Finding) tea.Cmd {
+func leadTo(x triage.Finding) Answer {
 	if x.Pane == "" {
-		return send(SayMsg{x.ID + " has no pane of its own"})
+		return SayMsg{x.ID + " has no pane of its own"}
 	}
-	return send(GoMsg{ID(x.Pane), x.Row})
+	return GoMsg{ID(x.Pane), x.Row}
 }
 
 // episodeRow is the row ID of an episode: the same from when it begins to when it is forgotten.
@@ -123,6 +123,19 @@ func momentCell(f Frame, at time.Duration) Cell {
 	return Ranked(wall.Format(format), at.Seconds())
 }
 
+// blamed is the first that a finding blames; the zero Target if it blames nobody.
+func blamed(x triage.Finding) collectors.Target {
+	if len(x.Culprits) == 0 {
+		return collectors.Target{}
+	}
+	first := x.Culprits[0]
+	about := first.Target
+	if name, _, ok := strings.Cut(first.Name.String(), "["); ok && about.Name == "" {
+		about.Name = name
+	}
+	return about
+}
+
 // row is the row of an episode.
 func (e *episode) row(f Frame) Row {
 	x := e.shown()
@@ -140,11 +153,7 @@ func (e *episode) row(f Frame) Row {
 	r := Row{ID: episodeRow(e)}
 	who := Missing("the finding blames nobody")
 	if len(x.Culprits) > 0 {
-		first := x.Culprits[0]
-		who, r.Target = Say(culprit(first)), first.Target
-		if name, _, ok := strings.Cut(first.Name.String(), "["); ok && r.Target.Name == "" {
-			r.Target.Name = name
-		}
+		who, r.Target = Say(culprit(x.Culprits[0])), blamed(x)
 	}
 	cause := Missing("no other finding explains it")
 	if x.CausedBy != "" {

@@ -45,7 +45,7 @@ func (r *Root) newHelp() *help {
 	for _, line := range r.helpText(info) {
 		h.page = append(h.page, broken(line, width)...)
 	}
-	b, ok := r.hand.seen.heads()
+	b, ok := r.look().heads()
 	if !ok || b.list.column == "" {
 		return h
 	}
@@ -121,23 +121,23 @@ func (h *help) lines() []helpLine {
 }
 
 // key implements overlay.
-func (h *help) key(r *Root, msg tea.KeyMsg) (cmd tea.Cmd, routed bool) {
+func (h *help) key(r *Root, msg tea.KeyMsg) tea.Cmd {
 	lines := h.lines()
 	if h.searching {
 		switch msg.Type {
 		case tea.KeyEsc:
 			h.searching, h.filter, h.at = false, "", 0
-			return nil, false
+			return nil
 		case tea.KeyBackspace:
 			if runes := []rune(h.filter); len(runes) > 0 {
 				h.filter, h.at = string(runes[:len(runes)-1]), 0
 			}
-			return nil, false
+			return nil
 		case tea.KeyRunes, tea.KeySpace:
 			if c := clean2(msg.String()); len(h.filter) < 64 && c == msg.String() {
 				h.filter, h.at = h.filter+c, 0
 			}
-			return nil, false
+			return nil
 		default:
 		}
 	}
@@ -152,14 +152,14 @@ func (h *help) key(r *Root, msg tea.KeyMsg) (cmd tea.Cmd, routed bool) {
 		chosen := *lines[h.at].key
 		r.over = nil
 		if chosen.ID == keymap.Help {
-			return nil, false
+			return nil
 		}
 		return r.act(chosen)
 	default:
 		h.at = moveTo(k.ID, h.at, len(lines))
-		return terminalKey(k.ID), false
+		return terminalKey(k.ID)
 	}
-	return nil, false
+	return nil
 }
 
 // view draws the overlay in place of the pane.

@@ -6,8 +6,6 @@ import (
 	"cmp"
 	"fmt"
 
-	tea "github.com/charmbracelet/bubbletea"
-
 	"bpf60/collectors"
 	"bpf60/panes/widget"
 )
@@ -192,10 +190,10 @@ const (
 )
 
 // press does what a key of the views says.
-func (s *irqState) press(msg Press) tea.Cmd {
+func (s *irqState) press(msg Press) Answer {
 	switch msg.ID {
 	case keyReset:
-		return send(MarkMsg{})
+		return MarkMsg{}
 	case keyDraw:
 		s.drawing = (s.drawing + 1) % drawings
 	case keyIRQSplit:

@@ -35,6 +35,7 @@ func (r *Root) View() string {
 func (r *Root) draw() string {
 	t := r.cfg.Theme
 	if r.size.Width < leastWidth || r.size.Height < leastHeight {
+		r.remember(nil, nil)
 		return widget.NewLine(r.size.Width).Plain(fmt.Sprintf("bpf60 needs %d×%d, has %d×%d; q quits",
 			leastWidth, leastHeight, r.size.Width, r.size.Height)).String()
 	}

@@ -52,7 +52,7 @@ func (p *Log) Keys() []keymap.Key {
 }
 
 // Update implements Pane.
-func (p *Log) Update(msg tea.Msg) tea.Cmd {
+func (p *Log) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.list.choose(msg.Row)
@@ -63,19 +63,19 @@ func (p *Log) Update(msg tea.Msg) tea.Cmd {
 	return nil
 }
 
-func (p *Log) press(msg Press) tea.Cmd {
+func (p *Log) press(msg Press) Answer {
 	switch msg.ID {
 	case keyLevel:
 		p.level = map[uint8]uint8{7: collectors.LevelWarn, collectors.LevelWarn: collectors.LevelErr, collectors.LevelErr: 7}[p.level]
 	case keyReset:
-		return send(MarkMsg{})
+		return MarkMsg{}
 	case keymap.Bottom:
 		p.list.restart("")
 	case keymap.Open:
 		row, _ := p.list.row(p.table(msg.Frame))
 		for _, r := range p.leveled(msg.Frame) {
 			if logRow(r) == row.ID {
-				return send(OpenMsg{newLogPage(r)})
+				return OpenMsg{newLogPage(r)}
 			}
 		}
 	default:

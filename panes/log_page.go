@@ -39,7 +39,7 @@ func (p *logPage) Keys() []keymap.Key {
 }
 
 // Update implements Pane.
-func (p *logPage) Update(msg tea.Msg) tea.Cmd {
+func (p *logPage) Update(msg tea.Msg) Answer {
 	if press, ok := msg.(Press); ok {
 		p.scroll = moveTo(press.ID, p.scroll, 1+len(p.record.Fields)+len(p.record.Text.Bytes())/20)
 	}

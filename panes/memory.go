@@ -125,7 +125,7 @@ func (p *Memory) Keys() []keymap.Key {
 }
 
 // Update implements Pane.
-func (p *Memory) Update(msg tea.Msg) tea.Cmd {
+func (p *Memory) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.choose(msg.Row)
@@ -158,23 +158,23 @@ func (p *Memory) choose(row string) {
 
 func hasKind(row, kind string) bool { return len(row) > len(kind) && row[:len(kind)+1] == kind+" " }
 
-func (p *Memory) press(msg Press) tea.Cmd {
+func (p *Memory) press(msg Press) Answer {
 	switch msg.ID {
 	case keyCgroups:
 		return openCgroups(memoryResource)
 	case keyMemoryView:
 		p.view = (p.view + 1) % memoryViews
-		return send(WantMsg{})
+		return WantMsg{}
 	case keyMemoryBack:
 		p.view = (p.view + memoryViews - 1) % memoryViews
-		return send(WantMsg{})
+		return WantMsg{}
 	case keyMemoryDraw:
 		p.draw = (p.draw + 1) % drawings
 	case keyMemorySplit:
 		p.split = (p.split + 1) % waitsSplits
 		p.lists[showWaits].restart("")
 	case keyReset:
-		return send(MarkMsg{})
+		return MarkMsg{}
 	case keymap.Open:
 		return p.open(msg.Frame)
 	default:
@@ -184,14 +184,14 @@ func (p *Memory) press(msg Press) tea.Cmd {
 }
 
 // open pushes the page of the selected cache or process.
-func (p *Memory) open(f Frame) tea.Cmd {
+func (p *Memory) open(f Frame) Answer {
 	r, ok := p.lists[p.view].row(p.listed(f, p.view))
 	if !ok {
 		return nil
 	}
 	switch p.view {
 	case showSlab:
-		return send(OpenMsg{newSlabPage(r.ID)})
+		return OpenMsg{newSlabPage(r.ID)}
 	case showWaits, showPages, showKills:
 		if id, ok := strings.CutPrefix(r.ID, "waitcg "); ok {
 			n, _ := strconv.ParseUint(id, 10, 64)

@@ -44,7 +44,7 @@ func (p *slabPage) Keys() []keymap.Key {
 }
 
 // Update implements Pane.
-func (p *slabPage) Update(msg tea.Msg) tea.Cmd {
+func (p *slabPage) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.list.choose(msg.Row)

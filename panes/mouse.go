@@ -16,6 +16,7 @@ type hand struct {
 	prefix string       // first key of a two-key binding
 	seen   seen         // what is on the screen as last drawn
 	said   []string
+	stale  bool                // seen is older than what was done last
 	saves  int                 // snapshots under way
 	leaves bool                // q was pressed meanwhile
 	chosen map[string][]string // columns of pages, by what their tables have: a page is made anew each time
@@ -36,6 +37,7 @@ const (
 // mouse moves with the wheel, opens the tab that is clicked, sorts by the head that is clicked, and
 // selects the row; a double click opens it. Everything is where it was last drawn.
 func (r *Root) mouse(msg tea.MouseMsg) tea.Cmd {
+	r.carried = carried{}
 	switch {
 	case msg.Button == tea.MouseButtonWheelUp:
 		return r.wheel(tea.KeyUp, keymap.Up)
@@ -51,13 +53,14 @@ func (r *Root) mouse(msg tea.MouseMsg) tea.Cmd {
 	return r.click(msg.X, msg.Y-bodyLine)
 }
 
-// wheel moves in what is shown: the overlay, or the pane.
+// wheel moves in what is shown: the overlay, or the pane. A line that is typed leaves the pane on the screen; what
+// the arrows recall there would take the place of what is typed.
 func (r *Root) wheel(key tea.KeyType, id string) tea.Cmd {
-	if r.over != nil {
-		cmd, _ := r.over.key(r, tea.KeyMsg{Type: key})
-		return cmd
+	if _, typed := r.over.(prompter); r.over != nil && !typed {
+		return r.over.key(r, tea.KeyMsg{Type: key})
 	}
-	return r.top().Update(Press{ID: id, Frame: r.frame})
+	r.answer(r.top().Update(Press{ID: id, Frame: r.frame}))
+	return nil
 }
 
 // clickTab opens the tab at x, with what is selected as the keys do, or goes back where the line says which
@@ -76,7 +79,8 @@ func (r *Root) clickTab(x int) tea.Cmd {
 			r.trail = nil
 			about := r.under()
 			r.openTab(tab.pane)
-			return r.carry(about)
+			r.carry(about)
+			return nil
 		}
 	}
 	return nil
@@ -117,8 +121,7 @@ func (r *Root) click(x, y int) tea.Cmd {
 func (r *Root) open() tea.Cmd {
 	for _, k := range r.bindings() {
 		if k.ID == keymap.Open {
-			cmd, _ := r.act(k)
-			return cmd
+			return r.act(k)
 		}
 	}
 	return nil

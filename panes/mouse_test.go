@@ -165,6 +165,26 @@ func TestMouseOpens(t *testing.T) {
 	}
 }
 
+// TestWheelWhileTyping: the wheel moves in the pane and leaves what is being typed.
+func TestWheelWhileTyping(t *testing.T) {
+	r := resize(root(frames()["busy"]), 80, 24)
+	press(r, ":cpu", "enter", "3", "/ng", "enter")
+	wheel := func(b tea.MouseButton) { r.Update(tea.MouseMsg{Button: b}) }
+	press(r, ":dis")
+	wheel(tea.MouseButtonWheelUp)
+	sees(t, r, "up in the palette", ":dis▏")
+	press(r, "esc", "/zz")
+	wheel(tea.MouseButtonWheelUp)
+	sees(t, r, "up in the filter", "/zz▏")
+	press(r, "esc", "esc")
+	first := r.sightOf(r.top()).row.ID
+	press(r, ":dis")
+	wheel(tea.MouseButtonWheelDown)
+	if r.sightOf(r.top()).row.ID == first {
+		t.Errorf("down in the palette does not move the cursor of the pane:\n%s", r.View())
+	}
+}
+
 // copies returns a screen and what it copies.
 func copies(name string, err error) (*Root, *[]string) {
 	var got []string

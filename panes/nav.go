@@ -5,8 +5,7 @@ package panes
 import (
 	"slices"
 	"strings"
-
-	tea "github.com/charmbracelet/bubbletea"
+	"time"
 
 	"bpf60/collectors"
 	"bpf60/keymap"
@@ -21,6 +20,7 @@ type nav struct {
 	visits  []visit          // views in the order they were seen, the one on the screen among them
 	at      int              // in visits
 	left    leftPane
+	carried carried
 }
 
 // leftPane is the pane that a key is about to leave, and the row under its cursor.
@@ -64,54 +64,77 @@ func (r *Root) rowOf(p Pane) string {
 	if left := r.left; left.pane == p {
 		return left.row
 	}
-	return r.sightOf(p, collectors.Target{}).row.ID
+	return r.sightOf(p).row.ID
 }
 
 // travel goes back or forward through the views that were seen. Each comes back with its drill-downs
 // and its row.
-func (r *Root) travel(step int) tea.Cmd {
+func (r *Root) travel(step int) {
 	to := r.at + step
 	if to < 0 || to >= len(r.visits) {
-		return nil
+		return
 	}
-	r.visits[r.at].row = r.sightOf(r.top(), collectors.Target{}).row.ID
+	r.visits[r.at].row = r.sightOf(r.top()).row.ID
 	r.at, r.trail = to, nil
 	v := r.visits[to]
 	r.tab, r.stacks[v.tab] = v.tab, slices.Clone(v.stack)
 	r.want()
-	return r.point(v.row)
+	if r.lookFor(r.top(), seek{row: v.row}).found != "" { // else it has gone, or the pane shows another table now
+		r.point(v.row)
+	}
 }
 
-// point moves the cursor of the table that is shown to a row. A pane that has no list is asked to select
-// it, which may show another table.
-func (r *Root) point(row string) tea.Cmd {
-	at := func() string { return r.sightOf(r.top(), collectors.Target{}).row.ID }
-	if row == "" || at() == "" {
-		return nil
+// point moves the cursor to a row of the table that is shown.
+func (r *Root) point(row string) {
+	if row != "" {
+		r.answer(r.top().Update(Press{ID: keyChoose + row, Frame: r.frame}))
 	}
-	r.top().Update(Press{ID: keyChoose + row, Frame: r.frame})
-	if at() == row {
-		return nil
-	}
-	return r.top().Update(Select{Row: row})
 }
 
-// sightOf draws a pane and tells what is under its cursor, and where the row is that is looked for. A
+// sightOf tells what is under the cursor of a pane.
+func (r *Root) sightOf(p Pane) sight { return r.lookFor(p, seek{}) }
+
+// lookFor draws a pane and tells what is under its cursor, and where the row is that is looked for. A
 // screenful is drawn in 2 ms; all rows of a host may take longer.
-func (r *Root) sightOf(p Pane, seek collectors.Target) sight {
-	s := &sight{seek: seek}
+func (r *Root) lookFor(p Pane, what seek) sight {
+	s := &sight{seek: what}
 	f := r.frame
 	f.sight, f.Filter = s, r.filters[p]
 	p.View(f, Canvas{Width: max(r.size.Width, leastWidth), Height: max(r.size.Height-3, leastHeight), Theme: r.cfg.Theme, Focused: true, unseen: true})
 	return *s
 }
 
+// carryFor is how long the row of another pane is looked for where there is none yet: what a pane asks for is
+// measured first.
+const carryFor = 3 * time.Second
+
+// carried is what the cursor is to go to as soon as there is a row about it.
+type carried struct {
+	about collectors.Target
+	until time.Duration // on the run's clock
+}
+
 // carry selects in the pane on the screen the row that is about the same as one of the pane before.
-func (r *Root) carry(about collectors.Target) tea.Cmd {
-	if about.Kind == collectors.HostTarget {
-		return nil
+func (r *Root) carry(about collectors.Target) {
+	if r.carried = (carried{}); about.Kind == collectors.HostTarget {
+		return
 	}
-	return r.point(r.sightOf(r.top(), about).found)
+	r.carried = carried{about, r.now() + carryFor}
+	r.carryOn()
+}
+
+// carryOn looks for that row among those that have come.
+func (r *Root) carryOn() {
+	if r.now() > r.carried.until {
+		r.carried = carried{}
+	}
+	if r.carried == (carried{}) {
+		return
+	}
+	if row := r.lookFor(r.top(), seek{about: r.carried.about}).found; row != "" {
+		r.carried = carried{}
+		r.point(row)
+	}
 }
 
 // under is what the row under the cursor is about, if that is one thing among others. With a scope every
@@ -120,7 +143,7 @@ func (r *Root) under() collectors.Target {
 	if r.frame.Scope.On() {
 		return collectors.Target{}
 	}
-	row := r.sightOf(r.top(), collectors.Target{}).row
+	row := r.sightOf(r.top()).row
 	r.left = leftPane{r.top(), row.ID}
 	return row.Target
 }
@@ -132,22 +155,21 @@ func (r *Root) setScope(s Scope) {
 }
 
 // scopeKey makes the row under the cursor the scope, or drops the scope if there is one.
-func (r *Root) scopeKey() tea.Cmd {
+func (r *Root) scopeKey() {
 	if r.frame.Scope.On() {
 		r.status = status{text: "the whole host again, no longer " + r.frame.Scope.Name}
 		r.setScope(Scope{})
-		return nil
+		return
 	}
-	row := r.sightOf(r.top(), collectors.Target{}).row
+	row := r.sightOf(r.top()).row
 	about := row.Target
 	if about.Kind == collectors.HostTarget {
 		r.status = status{text: "this row names no process, cgroup, disk or peer; f takes the row of one"}
-		return nil
+		return
 	}
-	cmd := r.point(row.ID) // so that the cursor is on it when the others are back
+	r.point(row.ID) // so that the cursor is on it when the others are back
 	r.setScope(NewScope(about))
 	r.status = status{text: "every pane is about " + r.frame.Scope.Name + " now; f or Esc drops it"}
-	return cmd
 }
 
 // fitNav says of the keys of this file what they do, or why they do nothing.
@@ -183,20 +205,18 @@ type zoomer interface{ zoomOut() bool }
 
 // stepBack is what Esc does: it takes away the pane's filter, then its zoom, then a drill-down, then the way here, then
 // the scope. Each pane keeps its cursor all the while.
-func (r *Root) stepBack() tea.Cmd {
+func (r *Root) stepBack() {
 	inner, ok := r.top().(zoomer)
 	switch {
 	case r.frame.Filter != nil:
-		cmd := r.point(r.sightOf(r.top(), collectors.Target{}).row.ID) // what was looked for stays selected
+		r.point(r.sightOf(r.top()).row.ID) // what was looked for stays selected
 		r.setFilter(nil)
-		return cmd
 	case ok && inner.zoomOut():
 	case len(r.stacks[r.tab]) > 1 || len(r.trail) > 0:
 		r.back()
 	case r.frame.Scope.On():
-		return r.scopeKey()
+		r.scopeKey()
 	}
-	return nil
 }
 
 // setFilter gives the pane on the screen a filter; nil takes it away.

@@ -222,9 +222,9 @@ func TestSelectionTravels(t *testing.T) {
 	press(r, "3", "j", "j", "H")
 	sees(t, r, "threads are a table of their own", "TGID")
 	press(r, "H", "7")
-	row := r.sightOf(r.top(), collectors.Target{}).row
+	row := r.sightOf(r.top()).row
 	press(r, "3")
-	if got := r.sightOf(r.top(), collectors.Target{}).row.Target; row.Target.Process.TGID == 0 || !sameTarget(got, row.Target) {
+	if got := r.sightOf(r.top()).row.Target; row.Target.Process.TGID == 0 || !sameTarget(got, row.Target) {
 		t.Errorf("from the connection of %v the cursor went to %v", row.Target.Process, got.Process)
 	}
 	press(r, "g", "g", "j", "5", "3")
@@ -232,10 +232,10 @@ func TestSelectionTravels(t *testing.T) {
 
 	hand := resize(root(busyStory(91).frame()), 80, 24)
 	press(hand, "7")
-	was := hand.sightOf(hand.top(), collectors.Target{}).row.Target
+	was := hand.sightOf(hand.top()).row.Target
 	x, y := spot(t, hand, "3 Proc")
 	click(hand, x, y)
-	if got := hand.sightOf(hand.top(), collectors.Target{}).row.Target; was.Process.TGID == 0 || !sameTarget(got, was) {
+	if got := hand.sightOf(hand.top()).row.Target; was.Process.TGID == 0 || !sameTarget(got, was) {
 		t.Errorf("from the connection of %v a click on the tab went to %v", was.Process, got.Process)
 	}
 
@@ -277,9 +277,9 @@ func TestEveryTableIsFiltered(t *testing.T) {
 		if r.over != nil {
 			continue
 		}
-		before := r.sightOf(r.top(), collectors.Target{})
+		before := r.sightOf(r.top())
 		r.setFilter(filter)
-		after := r.sightOf(r.top(), collectors.Target{})
+		after := r.sightOf(r.top())
 		if len(before.columns) == 0 {
 			continue
 		}
@@ -351,4 +351,193 @@ func TestUnseen(t *testing.T) {
 			t.Errorf("%s: the row is %q of %d unseen, want %q of %d", state, b.row.ID, b.of, a.row.ID, a.of)
 		}
 	})
+}
+
+// TestTravelStaysInTheView: [ comes back to a view as it was left. A row that has gone, or is of another table of
+// the pane, changes nothing; one that is there is selected again.
+func TestTravelStaysInTheView(t *testing.T) {
+	f := busyStory(91).frame()
+	h := root(f).cfg.History
+	moved := 0
+	for state, keys := range states() {
+		r := resize(rootOver(h, f), 80, 24)
+		press(r, keys...)
+		if r.over != nil || r.tape.paused {
+			continue
+		}
+		away := "5"
+		if r.top().Info().ID == DiskPane {
+			away = "6"
+		}
+		first := r.sightOf(r.top())
+		view := r.View()
+		for _, row := range []string{"no such row", "opens/7 3", "io nvme0n1", first.row.ID} {
+			press(r, away)
+			r.visits[r.at-1].row = row
+			press(r, "[")
+			got := r.sightOf(r.top())
+			if len(got.columns) != len(first.columns) || got.row.ID != first.row.ID {
+				t.Errorf("%s: back to row %q shows row %q of %d columns, want %q of %d:\n%s\n%s", state, row, got.row.ID, len(got.columns), first.row.ID, len(first.columns), view, r.View())
+			}
+		}
+		press(r, "j")
+		next := r.sightOf(r.top()).row.ID
+		if first.row.ID == "" || next == first.row.ID {
+			continue
+		}
+		press(r, away)
+		r.visits[r.at-1].row = first.row.ID
+		press(r, "[")
+		if got := r.sightOf(r.top()).row.ID; got != first.row.ID {
+			t.Errorf("%s: back where the cursor was on %q it is on %q", state, first.row.ID, got)
+		}
+		moved++
+	}
+	if moved < 20 {
+		t.Errorf("%d states have rows to go back to, want most of them", moved)
+	}
+}
+
+// TestWantedIsWhatIsShown: whatever part of a pane a row leads to, the collectors of that part run, and no other.
+func TestWantedIsWhatIsShown(t *testing.T) {
+	rows := map[ID][]string{
+		CPUPane:       {"all", "0"},
+		ProcessesPane: {"4122 1"},
+		MemoryPane:    {"dentry", "part x", "limit x", "wait 1 1", "waitcg 1", "stall 1 1", "kill 1 1", "pages 1 1"},
+		DiskPane:      {"nvme0n1", "fs /", "io x", "own 1 1 8:0"},
+		NetworkPane:   {"eth0", "drops", "drops/NO_SOCKET"},
+		TCPPane:       {"1", "processes/"},
+		DNSPane:       {"servers/10.0.0.2", "processes/1", "questions/1"},
+		ProbesPane:    {"runqlat"},
+		StallsPane:    {"fs x"},
+		SyscallsPane:  {"read"},
+		LogPane:       {"1"},
+		ProfilePane:   {"x`y"},
+		CgroupsPane:   {"/"},
+		FindingsPane:  {"x 1"},
+		OverviewPane:  {"vmstat"},
+	}
+	for _, s := range NewExec().sections {
+		rows[ExecPane] = append(rows[ExecPane], s.id+"/")
+	}
+	for _, s := range NewTCP().sections {
+		rows[TCPPane] = append(rows[TCPPane], s.id+"/1")
+	}
+	same := cmp.Comparer(func(a, b collectors.Target) bool { return a == b })
+	f := busyStory(91).frame()
+	h := root(f).cfg.History
+	for state, keys := range states() {
+		var got []collectors.Want
+		r := resize(rootOver(h, f, func(c *Config) { c.Want = func(_ string, w []collectors.Want) { got = w } }), 80, 24)
+		press(r, keys...)
+		pane := r.stacks[r.tab][0].Info().ID
+		if len(rows[pane]) == 0 {
+			t.Errorf("no row of %s is tried", pane)
+		}
+		for _, row := range rows[pane] {
+			for _, from := range []string{"1", "5"} {
+				press(r, "esc", "esc", from)
+				r.Update(GoMsg{pane, row})
+				if d := cmp.Diff(r.top().Wants(r.frame.Scope), got, same); d != "" {
+					t.Errorf("%s: %s leads to row %q and wants (-want +got):\n%s", state, from, row, d)
+				}
+			}
+			r = resize(rootOver(h, f, func(c *Config) { c.Want = func(_ string, w []collectors.Want) { got = w } }), 80, 24)
+			press(r, keys...)
+		}
+	}
+}
+
+// TestSelectionTravelsLate: what a pane measures on demand has no row at first. The cursor goes to the one it is about
+// when it comes, unless a key was pressed since or it took long.
+func TestSelectionTravelsLate(t *testing.T) {
+	f := busyStory(91).frame()
+	whole := resize(root(f), 80, 24)
+	press(whole, "7")
+	busiest := whole.sightOf(whole.top()).row.Target
+	var about collectors.Target
+	for range 40 {
+		press(whole, "j")
+		at := whole.sightOf(whole.top()).row.Target
+		if !sameTarget(at, busiest) && whole.lookFor(whole.stacks[2][0], seek{about: at}).found != "" {
+			about = at
+			break
+		}
+	}
+	if about.Kind != collectors.ProcessTarget {
+		t.Fatal("all connections are of one process")
+	}
+	tests := map[string]struct {
+		keys  []string
+		after time.Duration
+		want  bool
+	}{
+		"at once":       {nil, time.Second, true},
+		"late":          {nil, 3 * time.Second, true},
+		"too late":      {nil, 4 * time.Second, false},
+		"after a key":   {[]string{"x"}, time.Second, false},
+		"another pane":  {[]string{"6", "7"}, time.Second, false},
+		"the way back":  {[]string{"["}, time.Second, false},
+		"after a click": {[]string{"click"}, time.Second, false},
+	}
+	for name, tt := range tests {
+		t.Run(name, func(t *testing.T) {
+			h := &triage.History{}
+			last := f.Past[len(f.Past)-1]
+			for _, m := range f.Past[len(f.Past)-20:] {
+				s := *m.Snapshot
+				s.Sockets = nil
+				m.Snapshot = &s
+				h.Append(m)
+			}
+			now := last.At
+			r := New(Config{Panes: All(), History: h, Theme: plain(), Clock: func() time.Duration { return now }})
+			resize(r, 80, 24).Update(NewMsg{})
+			press(r, "3")
+			if r.carry(about); !sameTarget(r.sightOf(r.top()).row.Target, about) {
+				t.Fatalf("no process is %v", about)
+			}
+			press(r, "7")
+			for _, k := range tt.keys {
+				if k == "click" {
+					click(r, 1, 20)
+					continue
+				}
+				press(r, k)
+			}
+			for i := time.Second; i <= tt.after; i += time.Second {
+				s := *last.Snapshot
+				s.At, s.Taken = last.At+i, last.Taken.Add(i)
+				if i < tt.after {
+					s.Sockets = nil
+				}
+				now = s.At
+				m := last
+				m.Snapshot = &s
+				h.Append(m)
+				r.Update(NewMsg{})
+			}
+			if name == "the way back" {
+				press(r, "]")
+			}
+			if got := sameTarget(r.sightOf(r.top()).row.Target, about); got != tt.want {
+				t.Errorf("the cursor is on the row of the process: %t, want %t:\n%s", got, tt.want, r.View())
+			}
+		})
+	}
+}
+
+// TestFindingIsAbout: f and the digits take the process that a finding of the Overview blames along.
+func TestFindingIsAbout(t *testing.T) {
+	r := resize(root(frames()["judged"]), 80, 24)
+	press(r, "f")
+	sees(t, r, "the process that is blamed", "1 Over › gzip[4121]", "every pane is about gzip[4121]")
+	press(r, "f", "3")
+	if got := r.sightOf(r.top()).row.Target.Process.TGID; got != 4121 {
+		t.Errorf("3 leads to process %d, want 4121:\n%s", got, r.View())
+	}
+	press(r, "1", "row vmstat", "f")
+	sees(t, r, "a line of the checklist", "this row names no process")
+	press(r, "/")
+	sees(t, r, "no table", "there is no table here to filter")
 }

@@ -94,7 +94,7 @@ func (p *Network) Keys() []keymap.Key {
 }
 
 // Update implements Pane.
-func (p *Network) Update(msg tea.Msg) tea.Cmd {
+func (p *Network) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		reason, ok := strings.CutPrefix(msg.Row, "drops/")
@@ -111,7 +111,7 @@ func (p *Network) Update(msg tea.Msg) tea.Cmd {
 	return nil
 }
 
-func (p *Network) press(msg Press) tea.Cmd {
+func (p *Network) press(msg Press) Answer {
 	switch msg.ID {
 	case keyNetDraw:
 		p.draw = (p.draw + 1) % netDraws
@@ -134,18 +134,18 @@ func (p *Network) press(msg Press) tea.Cmd {
 func (p *Network) list() *list { return &p.lists[p.draw] }
 
 // open leads to the page of the selected row.
-func (p *Network) open(f Frame) tea.Cmd {
+func (p *Network) open(f Frame) Answer {
 	v := netOver(f)
 	r, ok := p.lists[p.draw].row(p.shown(f, v))
 	if ok && p.draw == netSoft {
 		cpu, err := strconv.Atoi(r.ID)
 		if err != nil {
-			return send(SayMsg{"this row is about all CPUs"})
+			return SayMsg{"this row is about all CPUs"}
 		}
-		return send(OpenMsg{newCPUPage(cpu)})
+		return OpenMsg{newCPUPage(cpu)}
 	}
 	if ok && p.draw == netDrops {
-		return send(OpenMsg{newDropPage(r.ID)})
+		return OpenMsg{newDropPage(r.ID)}
 	}
 	if !ok || v == nil {
 		return nil
@@ -153,13 +153,13 @@ func (p *Network) open(f Frame) tea.Cmd {
 	for _, s := range v.spaces {
 		if p.draw == netSpaces {
 			if spaceRow(s) == r.ID {
-				return send(OpenMsg{newSpacePage(s)})
+				return OpenMsg{newSpacePage(s)}
 			}
 			continue
 		}
 		for _, x := range s.ifaces {
 			if ifaceRow(s, x.link) == r.ID {
-				return send(OpenMsg{newIfacePage(s, x.link)})
+				return OpenMsg{newIfacePage(s, x.link)}
 			}
 		}
 	}

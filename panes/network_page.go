@@ -56,7 +56,7 @@ func pageKeys(l *list) []keymap.Key {
 }
 
 // Update implements Pane. Select takes a section, or a section and a row.
-func (p *ifacePage) Update(msg tea.Msg) tea.Cmd {
+func (p *ifacePage) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.parts.choose(msg.Row)

@@ -8,8 +8,6 @@ import (
 	"strconv"
 	"strings"
 
-	tea "github.com/charmbracelet/bubbletea"
-
 	"bpf60/collectors"
 )
 
@@ -22,8 +20,8 @@ func (p *ifacePage) sections() []section {
 		},
 		{
 			id: "drops", title: "drops", table: p.drops, opens: "reason",
-			open: func(_ Frame, _ collectors.Target, r Row) tea.Cmd {
-				return send(OpenMsg{newDropPage(strings.Fields(r.ID)[1])})
+			open: func(_ Frame, _ collectors.Target, r Row) Answer {
+				return OpenMsg{newDropPage(strings.Fields(r.ID)[1])}
 			},
 			none: "the kernel dropped none of its packets in the last ten seconds",
 		},
@@ -33,12 +31,12 @@ func (p *ifacePage) sections() []section {
 		},
 		{
 			id: "softnet", title: "softnet", table: p.softnet, opens: "cpu", none: "/proc/net/softnet_stat cannot be read",
-			open: func(_ Frame, _ collectors.Target, r Row) tea.Cmd {
+			open: func(_ Frame, _ collectors.Target, r Row) Answer {
 				cpu, err := strconv.Atoi(r.ID)
 				if err != nil {
-					return send(SayMsg{"all CPUs together have no page: choose one below"})
+					return SayMsg{"all CPUs together have no page: choose one below"}
 				}
-				return send(OpenMsg{newCPUPage(cpu)})
+				return OpenMsg{newCPUPage(cpu)}
 			},
 		},
 	}

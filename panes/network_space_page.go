@@ -41,7 +41,7 @@ func (p *spacePage) Wants(Scope) []collectors.Want { return nil }
 func (p *spacePage) Keys() []keymap.Key { return pageKeys(&p.list) }
 
 // Update implements Pane.
-func (p *spacePage) Update(msg tea.Msg) tea.Cmd {
+func (p *spacePage) Update(msg tea.Msg) Answer {
 	if msg, ok := msg.(Press); ok {
 		p.list.press(msg.ID, p.Table(msg.Frame))
 	}

@@ -9,8 +9,6 @@ import (
 	"maps"
 	"slices"
 
-	tea "github.com/charmbracelet/bubbletea"
-
 	"bpf60/collectors"
 	"bpf60/keymap"
 	"bpf60/panes/widget"
@@ -88,18 +86,18 @@ func (s *offState) keys() []keymap.Key {
 	}, append(zoomKeys(), s.stacks.keys()...)...)
 }
 
-func (s *offState) press(msg Press) tea.Cmd {
+func (s *offState) press(msg Press) Answer {
 	switch msg.ID {
 	case keyDraw:
 		s.draw = (s.draw + 1) % drawings
 	case keyOffPart:
 		s.part = (s.part + 1) % offParts
 	case keyReset:
-		return send(MarkMsg{})
+		return MarkMsg{}
 	case keymap.Open:
 		t := s.stackTable(msg.Frame)
 		if r, ok := s.stacks.row(t); ok {
-			return send(OpenMsg{newOffPage(r.ID)})
+			return OpenMsg{newOffPage(r.ID)}
 		}
 	default:
 		s.stacks.press(msg.ID, s.stackTable(msg.Frame))

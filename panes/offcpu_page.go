@@ -43,12 +43,12 @@ func (p *offPage) Keys() []keymap.Key {
 }
 
 // Update implements Pane.
-func (p *offPage) Update(msg tea.Msg) tea.Cmd {
+func (p *offPage) Update(msg tea.Msg) Answer {
 	if press, ok := msg.(Press); ok && press.ID == keymap.Open {
 		if r, _ := p.find(press.Frame); r != nil {
 			return openProcess(press.Frame, r.Task, r.Comm)
 		}
-		return send(SayMsg{"nobody has slept here for a minute"})
+		return SayMsg{"nobody has slept here for a minute"}
 	}
 	return nil
 }

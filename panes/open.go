@@ -6,17 +6,15 @@ import (
 	"strconv"
 	"strings"
 
-	tea "github.com/charmbracelet/bubbletea"
-
 	"bpf60/collectors"
 )
 
 // openProcess opens the page of a process. One that has ended has a page, too: what was seen of it.
-func openProcess(f Frame, p collectors.Process, comm collectors.Raw) tea.Cmd {
+func openProcess(f Frame, p collectors.Process, comm collectors.Raw) Answer {
 	if p.TGID <= 0 {
-		return send(SayMsg{"no process is known for this row"})
+		return SayMsg{"no process is known for this row"}
 	}
-	return send(OpenMsg{newProcessPage(infoOf(f, p, comm))})
+	return OpenMsg{newProcessPage(infoOf(f, p, comm))}
 }
 
 // infoOf is what is known of a process, at least its number and its name. Who tells the start of a process
@@ -48,7 +46,7 @@ func infoOf(f Frame, p collectors.Process, comm collectors.Raw) *collectors.Proc
 
 // openWho opens the page of the process of a row whose ID has its number and its start, one after the
 // other: as whoRow makes it, or with a word before them.
-func openWho(f Frame, r Row) tea.Cmd {
+func openWho(f Frame, r Row) Answer {
 	if p, ok := rowProcess(r); ok {
 		return openProcess(f, p, commOf(r))
 	}
@@ -57,11 +55,11 @@ func openWho(f Frame, r Row) tea.Cmd {
 			return openProcess(f, p, commOf(r))
 		}
 	}
-	return send(SayMsg{"no process is known for this row"})
+	return SayMsg{"no process is known for this row"}
 }
 
 // openPID opens the page of the process whose number is in a row's column PID.
-func openPID(f Frame, t Table, r Row) tea.Cmd {
+func openPID(f Frame, t Table, r Row) Answer {
 	for i, c := range t.Columns {
 		if c.ID != "PID" && c.ID != "pid" || i >= len(r.Cells) {
 			continue
@@ -72,11 +70,11 @@ func openPID(f Frame, t Table, r Row) tea.Cmd {
 		}
 		info := infoOf(f, collectors.Process{TGID: int32(n)}, commOf(r))
 		if info.Start == 0 {
-			return send(SayMsg{"process " + strconv.Itoa(int(n)) + " has ended: no scan has seen it"})
+			return SayMsg{"process " + strconv.Itoa(int(n)) + " has ended: no scan has seen it"}
 		}
-		return send(OpenMsg{newProcessPage(info)})
+		return OpenMsg{newProcessPage(info)}
 	}
-	return send(SayMsg{"no process is known for this row"})
+	return SayMsg{"no process is known for this row"}
 }
 
 // commOf is the first text of a row that may be its process's name: what is shown if nothing better is
@@ -94,24 +92,24 @@ func commOf(r Row) collectors.Raw {
 }
 
 // openOwner opens the page of a cgroup by its number.
-func openOwner(f Frame, id uint64) tea.Cmd {
+func openOwner(f Frame, id uint64) Answer {
 	rows, _ := cgroupsOver(f)
 	for i := range rows {
 		if rows[i].ID == id && id != 0 {
-			return send(OpenMsg{newCgroupPage(f, rows[i].Path.Bytes())})
+			return OpenMsg{newCgroupPage(f, rows[i].Path.Bytes())}
 		}
 	}
-	return send(SayMsg{"this cgroup is not listed: it is gone, or of another hierarchy"})
+	return SayMsg{"this cgroup is not listed: it is gone, or of another hierarchy"}
 }
 
 // openDev opens the page of the disk that a device is, or lies on.
-func openDev(f Frame, dev collectors.DevID) tea.Cmd {
+func openDev(f Frame, dev collectors.DevID) Answer {
 	if s := diskOver(f); s != nil {
 		for i := range s.Disks {
 			if s.Disks[i].Dev == dev {
-				return send(OpenMsg{newDiskPage(s.Disks[i].row())})
+				return OpenMsg{newDiskPage(s.Disks[i].row())}
 			}
 		}
 	}
-	return send(SayMsg{"this disk is not listed: " + dev.String()})
+	return SayMsg{"this disk is not listed: " + dev.String()}
 }

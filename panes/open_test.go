@@ -45,12 +45,12 @@ func TestEnter(t *testing.T) {
 					break
 				}
 				seen = append(seen, at)
-				cmd := p.Update(Press{ID: keymap.Open, Frame: r.frame})
-				if cmd == nil {
+				got := p.Update(Press{ID: keymap.Open, Frame: r.frame})
+				if got == nil {
 					t.Errorf("%s of %s: Enter on row %q does nothing and says nothing", state, name, at)
 					break
 				}
-				switch msg := cmd().(type) {
+				switch msg := got.(type) {
 				case OpenMsg:
 					opened++
 					if len(seen) == 1 { // the pages of a table are alike

@@ -11,7 +11,7 @@ import (
 // overlay is what takes the keys until it closes itself, by setting the root's to nil. It may draw
 // in place of the pane; an empty view leaves the pane on the screen.
 type overlay interface {
-	key(r *Root, msg tea.KeyMsg) (cmd tea.Cmd, routed bool)
+	key(r *Root, msg tea.KeyMsg) tea.Cmd
 	view(c Canvas) string
 }
 

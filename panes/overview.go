@@ -5,6 +5,7 @@ package panes
 import (
 	"math"
 	"slices"
+	"strings"
 
 	tea "github.com/charmbracelet/bubbletea"
 
@@ -42,7 +43,7 @@ func (p *Overview) Keys() []keymap.Key {
 func findingRow(id string) string { return "finding " + id }
 
 // Update implements Pane.
-func (p *Overview) Update(msg tea.Msg) tea.Cmd {
+func (p *Overview) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.choose(msg.Row)
@@ -50,13 +51,17 @@ func (p *Overview) Update(msg tea.Msg) tea.Cmd {
 		if msg.ID == keymap.Open {
 			return p.open(msg.Frame)
 		}
+		if row, ok := strings.CutPrefix(msg.ID, keyChoose); ok {
+			p.choose(row)
+			return nil
+		}
 		p.selected = move(msg.ID, overviewRows(msg.Frame), p.at(msg.Frame))
 	}
 	return nil
 }
 
 // open leads to the pane and row that the selected line or finding names.
-func (p *Overview) open(f Frame) tea.Cmd {
+func (p *Overview) open(f Frame) Answer {
 	at := p.at(f)
 	for _, l := range listed(f) {
 		if findingRow(l.finding.ID) == at {
@@ -64,9 +69,9 @@ func (p *Overview) open(f Frame) tea.Cmd {
 		}
 	}
 	if l, ok := checked(f, at); ok && l.pane != "" {
-		return send(GoMsg{l.pane, l.row})
+		return GoMsg{l.pane, l.row}
 	}
-	return send(SayMsg{"this line has no pane of its own"})
+	return SayMsg{"this line has no pane of its own"}
 }
 
 // choose moves the cursor to a row.

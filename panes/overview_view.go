@@ -17,7 +17,10 @@ import (
 
 // View implements Pane: what is wrong, how it is known, and the selected line in full.
 func (p *Overview) View(f Frame, c Canvas) string {
-	if c.Width <= 0 || c.Height <= 0 || c.unseen { // no row of it can be a scope
+	if c.Width <= 0 || c.Height <= 0 {
+		return ""
+	}
+	if p.sees(f); c.unseen {
 		return ""
 	}
 	if p.digits == nil {
@@ -37,6 +40,23 @@ func (p *Overview) View(f Frame, c Canvas) string {
 	}
 	c.saw(block{lines: lines[top:], rows: ids, at: slices.Index(ids, at), choose: p.choose})
 	return fit(append(lines, p.details(f, c, list, at, c.Height-len(lines))...), c.Height)
+}
+
+// sees notes what the cursor is on: a finding is about the first that it blames. There is no table to filter.
+func (p *Overview) sees(f Frame) {
+	s := f.sight
+	if s == nil {
+		return
+	}
+	s.row = Row{ID: p.at(f)}
+	for _, l := range listed(f) {
+		if findingRow(l.finding.ID) == s.row.ID {
+			s.row.Target = blamed(l.finding)
+		}
+	}
+	if slices.Contains(overviewRows(f), s.seek.row) {
+		s.found = s.seek.row
+	}
 }
 
 // mark is how a severity is written, three cells wide.

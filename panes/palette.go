@@ -29,7 +29,7 @@ type palette struct {
 type choice struct {
 	name, does string
 	open       bool // more has to follow: a verb
-	do         func(r *Root) (cmd tea.Cmd, routed bool)
+	do         func(r *Root) tea.Cmd
 }
 
 // Bounds of the palette.
@@ -66,21 +66,21 @@ func paneChoices(r *Root) []choice {
 	var out []choice
 	for _, pane := range r.cfg.Panes {
 		i := pane.Info()
-		out = append(out, choice{name: string(i.ID), does: "open " + i.Title, do: func(*Root) (tea.Cmd, bool) { return send(GoMsg{Pane: i.ID}), false }})
+		out = append(out, choice{name: string(i.ID), does: "open " + i.Title, do: func(r *Root) tea.Cmd { r.answer(GoMsg{Pane: i.ID}); return nil }})
 	}
 	return out
 }
 
 // sortChoices are the columns of the table on the screen.
 func sortChoices(r *Root) []choice {
-	b, ok := r.hand.seen.heads()
+	b, ok := r.hand.seen.heads() // as it was when the line was opened: it does not change
 	if !ok {
 		return nil
 	}
 	help := r.top().Info().Help
 	var out []choice
 	for _, c := range b.list.arranged(b.table) {
-		out = append(out, choice{name: c.ID, does: brief(help, b.table.Title, c.Column), do: func(*Root) (tea.Cmd, bool) { b.list.clickHead(c.ID); return nil, false }})
+		out = append(out, choice{name: c.ID, does: brief(help, b.table.Title, c.Column), do: func(*Root) tea.Cmd { b.list.clickHead(c.ID); return nil }})
 	}
 	return out
 }
@@ -88,9 +88,9 @@ func sortChoices(r *Root) []choice {
 func themeChoices(*Root) []choice {
 	var out []choice
 	for _, name := range theme.Names() {
-		out = append(out, choice{name: name, does: "the colours " + name, do: func(r *Root) (tea.Cmd, bool) {
+		out = append(out, choice{name: name, does: "the colours " + name, do: func(r *Root) tea.Cmd {
 			r.cfg.Theme = r.cfg.Themes(name)
-			return nil, false
+			return nil
 		}})
 	}
 	return out
@@ -99,7 +99,7 @@ func themeChoices(*Root) []choice {
 func intervalChoices(*Root) []choice {
 	var out []choice
 	for _, d := range []string{"500ms", "1s", "2s", "5s", "10s"} {
-		out = append(out, choice{name: d, does: "measure every " + d, do: func(r *Root) (tea.Cmd, bool) { return takeInterval(r, d), false }})
+		out = append(out, choice{name: d, does: "measure every " + d, do: func(r *Root) tea.Cmd { return takeInterval(r, d) }})
 	}
 	return out
 }
@@ -139,7 +139,7 @@ func (p *palette) meant(r *Root) []choice {
 			value := strings.TrimSpace(rest)
 			out := ranked(v.values(r), value)
 			if len(out) == 0 && v.free && value != "" {
-				out = []choice{{name: value, does: v.does, do: func(r *Root) (tea.Cmd, bool) { return v.take(r, value), false }}}
+				out = []choice{{name: value, does: v.does, do: func(r *Root) tea.Cmd { return v.take(r, value) }}}
 			}
 			for i := range out {
 				out[i].name = word + " " + out[i].name
@@ -150,7 +150,7 @@ func (p *palette) meant(r *Root) []choice {
 	all := paneChoices(r)
 	for _, k := range r.bindings() {
 		if k.Enabled() && k.ID != keymap.Command && !strings.HasPrefix(k.ID, goKey) {
-			all = append(all, choice{name: k.ID, does: k.Does(), do: func(r *Root) (tea.Cmd, bool) { return r.act(k) }})
+			all = append(all, choice{name: k.ID, does: k.Does(), do: func(r *Root) tea.Cmd { return r.act(k) }})
 		}
 	}
 	for _, v := range verbs(r) {
@@ -209,7 +209,7 @@ func scattered(name, text string) bool {
 }
 
 // key implements overlay.
-func (p *palette) key(r *Root, msg tea.KeyMsg) (cmd tea.Cmd, routed bool) {
+func (p *palette) key(r *Root, msg tea.KeyMsg) tea.Cmd {
 	switch msg.Type {
 	case tea.KeyEsc:
 		r.over = nil
@@ -236,7 +236,7 @@ func (p *palette) key(r *Root, msg tea.KeyMsg) (cmd tea.Cmd, routed bool) {
 		}
 	default:
 	}
-	return nil, false
+	return nil
 }
 
 // say changes what is typed.
@@ -275,21 +275,21 @@ func (p *palette) recall(r *Root, step int) {
 }
 
 // enter does the choice.
-func (p *palette) enter(r *Root) (cmd tea.Cmd, routed bool) {
+func (p *palette) enter(r *Root) tea.Cmd {
 	list := p.choices(r)
 	switch {
 	case strings.TrimSpace(p.text) == "":
 		r.over = nil
-		return nil, false
+		return nil
 	case len(list) == 0:
 		r.over = nil
 		r.status = status{text: "there is no " + p.text + " here; : and Tab show what there is", alert: true}
-		return nil, false
+		return nil
 	}
 	c := list[p.at]
 	if c.open {
 		p.say(c.name + " ")
-		return nil, false
+		return nil
 	}
 	r.over = nil
 	r.remind(c.name)

@@ -41,8 +41,8 @@ type Pane interface {
 	// Keys lists what works now; a disabled key carries its reason. A key with the ID of a global
 	// one describes what that does here. Nothing else lists keys.
 	Keys() []keymap.Key
-	// Update gets Press, Select and messages that the root does not know.
-	Update(msg tea.Msg) tea.Cmd
+	// Update gets Press, Select and messages that the root does not know. It must not block.
+	Update(msg tea.Msg) Answer
 	// View fits c.Width × c.Height. Its lines hold no trailing blanks.
 	View(f Frame, c Canvas) string
 	// Table holds the same facts as numbers: the source of View, report and JSON.
@@ -104,6 +104,17 @@ type Canvas struct {
 
 // NewMsg says that the history has a new moment.
 type NewMsg struct{}
+
+// Answer is what a pane wants of the root, which does it before it looks at the next key: that one is meant for
+// what is on the screen then. A command would come after keys that are there already. Nil: nothing.
+type Answer interface{ answer() }
+
+func (OpenMsg) answer() {}
+func (BackMsg) answer() {}
+func (GoMsg) answer()   {}
+func (SayMsg) answer()  {}
+func (MarkMsg) answer() {}
+func (WantMsg) answer() {}
 
 // OpenMsg pushes a drill-down.
 type OpenMsg struct{ Pane Pane }

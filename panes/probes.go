@@ -73,7 +73,7 @@ func (p *Probes) table(f Frame) Table {
 }
 
 // Update implements Pane.
-func (p *Probes) Update(msg tea.Msg) tea.Cmd {
+func (p *Probes) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.timed = false
@@ -83,10 +83,10 @@ func (p *Probes) Update(msg tea.Msg) tea.Cmd {
 		switch msg.ID {
 		case keyPrograms:
 			p.timed = !p.timed
-			return send(WantMsg{})
+			return WantMsg{}
 		case keymap.Open:
 			if r, ok := p.list().row(t); ok && !p.timed {
-				return send(OpenMsg{newProbePage(r.ID)})
+				return OpenMsg{newProbePage(r.ID)}
 			}
 		default:
 			p.list().press(msg.ID, t)

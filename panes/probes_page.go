@@ -34,7 +34,7 @@ func (p *probePage) Keys() []keymap.Key {
 }
 
 // Update implements Pane.
-func (p *probePage) Update(tea.Msg) tea.Cmd { return nil }
+func (p *probePage) Update(tea.Msg) Answer { return nil }
 
 func (p *probePage) facts(f Frame) [][2]string {
 	for _, r := range ratesOf(f) {

@@ -86,13 +86,13 @@ func (p *Processes) list() *list {
 }
 
 // Update implements Pane.
-func (p *Processes) Update(msg tea.Msg) tea.Cmd {
+func (p *Processes) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		if p.threads {
 			p.threads = false
 			p.byProcess.choose(msg.Row)
-			return send(WantMsg{})
+			return WantMsg{}
 		}
 		p.byProcess.choose(msg.Row)
 	case Press:
@@ -101,14 +101,14 @@ func (p *Processes) Update(msg tea.Msg) tea.Cmd {
 	return nil
 }
 
-func (p *Processes) press(msg Press) tea.Cmd {
+func (p *Processes) press(msg Press) Answer {
 	l := p.list()
 	switch msg.ID {
 	case keyCgroups:
 		return openCgroups(cpuResource)
 	case keyThreads:
 		p.threads = !p.threads
-		return send(WantMsg{})
+		return WantMsg{}
 	case keyTree:
 		p.tree = !p.tree
 	case keyKernel:
@@ -131,7 +131,7 @@ func (p *Processes) press(msg Press) tea.Cmd {
 }
 
 // open pushes the page of the selected process.
-func (p *Processes) open(f Frame) tea.Cmd {
+func (p *Processes) open(f Frame) Answer {
 	r, ok := p.list().row(p.table(f, shown))
 	set := processesOver(f)
 	if !ok || set == nil {
@@ -140,7 +140,7 @@ func (p *Processes) open(f Frame) tea.Cmd {
 	id, _, _ := strings.Cut(r.ID, "/")
 	for i := range set.list {
 		if rowOf(&set.list[i]) == id {
-			return send(OpenMsg{newProcessPage(set.list[i].ProcInfo)})
+			return OpenMsg{newProcessPage(set.list[i].ProcInfo)}
 		}
 	}
 	return nil

@@ -100,7 +100,7 @@ func (p *processPage) Wants(Scope) []collectors.Want {
 func (p *processPage) Keys() []keymap.Key { return p.parts.keysWith(p.draw.keys()) }
 
 // Update implements Pane. Select takes a section, or a section and a row: "calls/openat".
-func (p *processPage) Update(msg tea.Msg) tea.Cmd {
+func (p *processPage) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.parts.choose(msg.Row)

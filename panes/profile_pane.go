@@ -135,7 +135,7 @@ func (p *Profile) Keys() []keymap.Key {
 func (p *Profile) list() *list { return &p.lists[p.time] }
 
 // Update implements Pane. Select takes a row of the table.
-func (p *Profile) Update(msg tea.Msg) tea.Cmd {
+func (p *Profile) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.listed = true
@@ -146,16 +146,16 @@ func (p *Profile) Update(msg tea.Msg) tea.Cmd {
 	return nil
 }
 
-func (p *Profile) press(msg Press) tea.Cmd {
+func (p *Profile) press(msg Press) Answer {
 	switch msg.ID {
 	case keyProfileTime:
 		next := (p.time + 1) % 2
 		if p.page != (collectors.Target{}) && next.target(p.page) == (collectors.Target{}) {
-			return send(SayMsg{"sleeps are told apart for a process only"})
+			return SayMsg{"sleeps are told apart for a process only"}
 		}
 		p.time = next
 		p.path, p.top = nil, nil
-		return send(WantMsg{})
+		return WantMsg{}
 	case keyProfileTable:
 		p.listed = !p.listed
 		return nil
@@ -173,28 +173,28 @@ func (p *Profile) press(msg Press) tea.Cmd {
 	}
 	if msg.ID == keymap.Open {
 		if x.selected.count == 0 {
-			return send(SayMsg{"there is no frame to zoom into"})
+			return SayMsg{"there is no frame to zoom into"}
 		}
 		if x.selected == x.top {
-			return send(SayMsg{"the graph begins with this frame: go down to another"})
+			return SayMsg{"the graph begins with this frame: go down to another"}
 		}
 		p.top = x.selected.path()
-		return send(SayMsg{"zoomed into " + x.selected.name + "; Esc zooms out"})
+		return SayMsg{"zoomed into " + x.selected.name + "; Esc zooms out"}
 	}
 	p.move(msg.ID, x)
 	return nil
 }
 
 // seek selects the widest frame of the row's function.
-func (p *Profile) seek(x *profileShown) tea.Cmd {
+func (p *Profile) seek(x *profileShown) Answer {
 	r, ok := p.list().row(x.table)
 	if !ok {
-		return send(SayMsg{"there is no row to open"})
+		return SayMsg{"there is no row to open"}
 	}
 	if !p.find(x, r.ID) {
-		return send(SayMsg{"no frame of this function is left"})
+		return SayMsg{"no frame of this function is left"}
 	}
-	return send(SayMsg{"the widest frame of the function; Esc zooms out, t goes back to the table"})
+	return SayMsg{"the widest frame of the function; Esc zooms out, t goes back to the table"}
 }
 
 // choose is seek of a row by its ID.
@@ -303,7 +303,7 @@ func (p *Profile) shown(f Frame) *profileShown {
 	missedNote(profiled(f, profileWindows()[p.window]), &x.table, id, probe)
 	p.list().arrange(f, &x.table)
 	if !p.listed && f.sight != nil { // the cursor is in the graph
-		f.sight.row = Row{}
+		f.sight.row, f.sight.found = Row{}, ""
 	}
 	return x
 }

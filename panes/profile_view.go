@@ -5,8 +5,6 @@ package panes
 import (
 	"fmt"
 
-	tea "github.com/charmbracelet/bubbletea"
-
 	"bpf60/collectors"
 	"bpf60/panes/widget"
 	"bpf60/theme"
@@ -158,10 +156,10 @@ func targetFunctionTable(f Frame, target collectors.Target) Table {
 func flameSection() section {
 	return section{
 		id: "profile", title: "flame graph", wants: []collectors.ID{collectors.ProfileID}, table: targetFunctionTable, above: targetFlames,
-		open: func(f Frame, t collectors.Target, r Row) tea.Cmd {
+		open: func(f Frame, t collectors.Target, r Row) Answer {
 			p := newProfilePage(t, targetName(f, t))
 			p.choose(f, r.ID)
-			return send(OpenMsg{p})
+			return OpenMsg{p}
 		},
 		opens: "flame graph", none: "nothing of it ran in the last minute",
 	}

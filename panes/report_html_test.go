@@ -32,7 +32,7 @@ type tablePane struct{ table func(Frame) Table }
 func (tablePane) Info() Info                    { return Info{ID: "some", Title: "Some", Command: "some 1"} }
 func (tablePane) Wants(Scope) []collectors.Want { return nil }
 func (tablePane) Keys() []keymap.Key            { return nil }
-func (tablePane) Update(tea.Msg) tea.Cmd        { return nil }
+func (tablePane) Update(tea.Msg) Answer         { return nil }
 func (tablePane) View(Frame, Canvas) string     { return "" }
 func (p tablePane) Table(f Frame) Table         { return p.table(f) }
 func fixed(t Table) tablePane                   { return tablePane{func(Frame) Table { return t }} }

@@ -26,7 +26,7 @@ type tabled struct {
 func (p tabled) Info() Info                    { return p.info }
 func (p tabled) Wants(Scope) []collectors.Want { return nil }
 func (p tabled) Keys() []keymap.Key            { return nil }
-func (p tabled) Update(tea.Msg) tea.Cmd        { return nil }
+func (p tabled) Update(tea.Msg) Answer         { return nil }
 func (p tabled) View(Frame, Canvas) string     { return "" }
 func (p tabled) Table(Frame) Table             { return p.table }
 

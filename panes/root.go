@@ -117,51 +117,64 @@ func (r *Root) top() Pane {
 
 // Update implements tea.Model.
 func (r *Root) Update(msg tea.Msg) (tea.Model, tea.Cmd) {
-	r.drawn, r.left = "", leftPane{}
-	if _, ok := msg.(NewMsg); !ok { // the pane may have changed, and with it what it shows of the baseline
-		r.tape.base.drawn = nil
+	r.drawn = ""
+	defer func() { r.hand.stale = true }()
+	if _, ok := msg.(NewMsg); !ok {
+		r.changes()
 	}
 	switch msg := msg.(type) {
 	case tea.WindowSizeMsg:
 		r.size = tea.WindowSizeMsg{Width: max(msg.Width, 0), Height: max(msg.Height, 0)}
 	case NewMsg:
 		r.refresh()
+		r.carryOn()
 	case tea.KeyMsg:
 		return r, r.keys(msg)
 	case tea.MouseMsg:
 		return r, r.mouse(msg)
-	case OpenMsg:
-		r.stacks[r.tab] = append(r.stacks[r.tab], msg.Pane)
-		r.want()
-	case BackMsg:
-		r.back()
-	case GoMsg:
-		from := r.tab
-		cmd := r.goTo(msg)
-		if r.tab != from {
-			r.trail = append(r.trail, from)
-		}
-		return r, cmd
-	case SayMsg:
-		r.status = status{text: msg.Text}
-	case MarkMsg:
-		r.mark()
+	case Answer:
+		r.answer(msg)
 	case playMsg:
 		return r, r.play(msg)
 	case restedMsg:
 		return r, r.rested()
 	case saveStep:
 		return r, r.saveOn(msg.saving)
-	case WantMsg:
-		r.want()
 	case copiedMsg:
 		r.copied(msg)
 	case SavedMsg:
 		return r, r.saved(msg)
 	default:
-		return r, r.top().Update(msg)
+		r.answer(r.top().Update(msg))
 	}
 	return r, nil
+}
+
+// answer does what a pane wants.
+func (r *Root) answer(a Answer) {
+	switch a := a.(type) {
+	case OpenMsg:
+		r.stacks[r.tab] = append(r.stacks[r.tab], a.Pane)
+		r.want()
+	case BackMsg:
+		r.back()
+	case GoMsg:
+		from := r.tab
+		if r.goTo(a); r.tab != from {
+			r.trail = append(r.trail, from)
+		}
+	case SayMsg:
+		r.status = status{text: a.Text}
+	case MarkMsg:
+		r.mark()
+	case WantMsg:
+		r.want()
+	}
+}
+
+// changes says that the pane may change, and with it what it shows of the baseline and what is under its cursor.
+func (r *Root) changes() {
+	r.drawn, r.left, r.tape.base.drawn = "", leftPane{}, nil
 }
 
 // refresh moves the window on the history to the newest moment, or leaves it where the user
@@ -243,8 +256,9 @@ func (r *Root) back() {
 	}
 }
 
-// goTo opens the tab of a pane, without its drill-downs when a row is named or the tab is open.
-func (r *Root) goTo(msg GoMsg) tea.Cmd {
+// goTo opens the tab of a pane, without its drill-downs when a row is named or the tab is open. The row may be
+// in a part of the pane that needs other collectors.
+func (r *Root) goTo(msg GoMsg) {
 	for i, s := range r.stacks {
 		if s[0].Info().ID != msg.Pane {
 			continue
@@ -252,14 +266,14 @@ func (r *Root) goTo(msg GoMsg) tea.Cmd {
 		if msg.Row != "" || i == r.tab {
 			r.stacks[i] = s[:1]
 		}
-		r.openTab(i)
+		r.tab = i
 		if msg.Row != "" {
-			return r.top().Update(Select{Row: msg.Row})
+			r.answer(r.top().Update(Select{Row: msg.Row}))
 		}
-		return nil
+		r.want()
+		return
 	}
 	r.status = status{text: "there is no pane " + string(msg.Pane) + " here"}
-	return nil
 }
 
 // mark makes what is shown the start of "since start". Samples that this moment lacks are taken

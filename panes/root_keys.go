@@ -12,39 +12,26 @@ import (
 )
 
 // keys takes key presses apart: runes that arrive in one read are as many presses, and what is
-// pasted is no press.
+// pasted is no press. Each press is done before the next.
 func (r *Root) keys(msg tea.KeyMsg) tea.Cmd {
 	if msg.Paste {
 		return nil
 	}
 	if r.escaped(msg) {
-		cmd, routed := r.key(tea.KeyMsg{Type: tea.KeyEsc})
+		cmd := r.key(tea.KeyMsg{Type: tea.KeyEsc})
 		msg.Alt = false
-		if routed {
-			return tea.Sequence(cmd, send(msg))
-		}
 		return tea.Batch(cmd, r.keys(msg))
 	}
 	if msg.Type != tea.KeyRunes || len(msg.Runes) < 2 {
-		cmd, _ := r.key(msg)
-		return cmd
+		return r.key(msg)
 	}
 	var cmds []tea.Cmd
-	for i, c := range msg.Runes {
+	for _, c := range msg.Runes {
 		one := tea.KeyMsg{Type: tea.KeyRunes, Runes: []rune{c}, Alt: msg.Alt}
 		if c == ' ' {
 			one.Type = tea.KeySpace
 		}
-		cmd, routed := r.key(one)
-		if cmd == nil {
-			continue
-		}
-		cmds = append(cmds, cmd)
-		if rest := msg.Runes[i+1:]; routed && len(rest) > 0 {
-			// What the pane asked for decides what the next key means, so it goes first.
-			cmds = append(cmds, send(tea.KeyMsg{Type: tea.KeyRunes, Runes: slices.Clone(rest), Alt: msg.Alt}))
-			return tea.Sequence(cmds...)
-		}
+		cmds = append(cmds, r.key(one))
 	}
 	return tea.Batch(cmds...)
 }
@@ -64,13 +51,16 @@ func (r *Root) escaped(msg tea.KeyMsg) bool {
 	return !ok && !begins
 }
 
-// key handles one press. Routed says that the command carries a pane's answer to it.
-func (r *Root) key(msg tea.KeyMsg) (cmd tea.Cmd, routed bool) {
+// key handles one press.
+func (r *Root) key(msg tea.KeyMsg) tea.Cmd {
 	if msg.Type == tea.KeyCtrlC {
-		return tea.Quit, false
+		return tea.Quit
 	}
-	r.status = status{}
+	r.changes()
+	defer func() { r.hand.stale = true }()
+	r.status, r.carried = status{}, carried{}
 	if r.over != nil {
+		r.hand.stale = true // what it does as it closes is about the pane
 		return r.over.key(r, msg)
 	}
 	k, ok, begins := keymap.Match(r.bindings(), r.hand.prefix, msg.String())
@@ -81,9 +71,9 @@ func (r *Root) key(msg tea.KeyMsg) (cmd tea.Cmd, routed bool) {
 	switch {
 	case begins:
 		r.hand.prefix = msg.String()
-		return nil, false
+		return nil
 	case !ok:
-		return nil, false
+		return nil
 	}
 	return r.act(k)
 }
@@ -162,32 +152,33 @@ func (r *Root) fitKey(k *keymap.Key) {
 }
 
 // act does what a key stands for.
-func (r *Root) act(k keymap.Key) (cmd tea.Cmd, routed bool) {
+func (r *Root) act(k keymap.Key) tea.Cmd {
 	if !k.Enabled() {
 		r.status = status{text: k.Why}
-		return nil, false
+		return nil
 	}
 	if cmd, ok := r.tapeKey(k.ID); ok {
-		return cmd, false
+		return cmd
 	}
 	if r.zoomKey(k.ID) {
-		return nil, false
+		return nil
 	}
 	switch k.ID {
 	case keymap.Quit:
-		return r.quit(k.Help().Key), false
+		return r.quit(k.Help().Key)
 	case keymap.Suspend:
-		return tea.Suspend, false
+		return tea.Suspend
 	case keymap.Redraw:
-		return tea.ClearScreen, false
+		return tea.ClearScreen
 	case keymap.Help:
 		r.over = r.newHelp()
 	case keymap.Command:
+		r.look()
 		r.over = &palette{}
 	case keymap.Snapshot:
-		return r.save(), false
+		return r.save()
 	case keymap.Copy:
-		return r.copyRow(), false
+		return r.copyRow()
 	case keymap.Classic:
 		r.over = r.newClassic()
 	case keymap.Columns:
@@ -199,41 +190,42 @@ func (r *Root) act(k keymap.Key) (cmd tea.Cmd, routed bool) {
 	case keymap.NextTab, keymap.PrevTab:
 		about := r.under()
 		r.turn(map[string]int{keymap.NextTab: 1, keymap.PrevTab: -1}[k.ID])
-		return r.carry(about), false
+		r.carry(about)
 	case keymap.Pause:
 		if r.cfg.Recorded != "" {
-			return r.playOrStop(), false
+			return r.playOrStop()
 		}
 		r.pause(!r.tape.paused)
 	case keymap.Live:
 		r.toEnd()
 	case keymap.Back:
-		return r.stepBack(), true
+		r.stepBack()
 	case keymap.Filter:
 		r.openFilter()
 	case keymap.Scope:
-		return r.scopeKey(), true
+		r.scopeKey()
 	case keymap.Older:
-		return r.travel(-1), true
+		r.travel(-1)
 	case keymap.Newer:
-		return r.travel(1), true
+		r.travel(1)
 	default:
 		if id, ok := strings.CutPrefix(k.ID, goKey); ok {
 			r.trail = nil
 			about := r.under()
-			return tea.Batch(r.goTo(GoMsg{Pane: ID(id)}), r.carry(about)), false
+			r.goTo(GoMsg{Pane: ID(id)})
+			r.carry(about)
+			return nil
 		}
-		cmd = r.top().Update(Press{ID: k.ID, Frame: r.frame})
-		if cmd == nil && selects(k.ID) {
+		a := r.top().Update(Press{ID: k.ID, Frame: r.frame})
+		if r.answer(a); a == nil && selects(k.ID) {
 			r.status.asked = true
 			r.describe()
 			if k.ID == keymap.Open && r.status.text == "" {
 				r.status.text = "there is no row to open"
 			}
 		}
-		return cmd, true
 	}
-	return nil, false
+	return nil
 }
 
 // selects says whether a key asks for a row: then the status line tells what the row lacks.

@@ -2,11 +2,7 @@
 
 package panes
 
-import (
-	"fmt"
-
-	"bpf60/collectors"
-)
+import "fmt"
 
 // about says before the panes of a report what they are about, and what the screen showed of them.
 func (w *writer) about(r Report) {
@@ -25,7 +21,7 @@ func (r *Root) filtered() string {
 	if r.frame.Filter == nil {
 		return ""
 	}
-	s := r.sightOf(r.top(), collectors.Target{})
+	s := r.sightOf(r.top())
 	out := fmt.Sprintf("%s, filter %s", r.top().Info().Title, r.frame.Filter)
 	if s.fault != "" {
 		return out + ": not for this table"

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	tea "github.com/charmbracelet/bubbletea"
-
 	"bpf60/collectors"
 	"bpf60/keymap"
 	"bpf60/panes/widget"
@@ -19,12 +17,12 @@ type section struct {
 	id, title string
 	wants     []collectors.ID // narrowed to the target while the page is open
 	table     func(f Frame, t collectors.Target) Table
-	open      func(f Frame, t collectors.Target, r Row) tea.Cmd // Enter; nil: see why
-	why       string                                            // why rows have no page
-	opens     string                                            // what Enter opens, in a word
-	none      string                                            // what an empty table says
-	look      func(Table) Table                                 // how it is drawn; the report keeps the numbers
-	spark     func(f Frame, row string) []float64               // the history of a row; nil: none is kept
+	open      func(f Frame, t collectors.Target, r Row) Answer // Enter; nil: see why
+	why       string                                           // why rows have no page
+	opens     string                                           // what Enter opens, in a word
+	none      string                                           // what an empty table says
+	look      func(Table) Table                                // how it is drawn; the report keeps the numbers
+	spark     func(f Frame, row string) []float64              // the history of a row; nil: none is kept
 
 	above func(f Frame, c Canvas, t collectors.Target, height int) []string // what is drawn over the rows; nil: nothing
 }
@@ -127,7 +125,7 @@ func (s *sections) choose(text string) {
 }
 
 // press does what a key says.
-func (s *sections) press(msg Press) tea.Cmd {
+func (s *sections) press(msg Press) Answer {
 	switch msg.ID {
 	case keySectionNext:
 		s.at = s.beside(1)
@@ -138,7 +136,7 @@ func (s *sections) press(msg Press) tea.Cmd {
 		r, ok := s.lists[s.at].row(s.table(msg.Frame, s.at))
 		switch {
 		case !ok:
-			return send(SayMsg{"there is no row to open"})
+			return SayMsg{"there is no row to open"}
 		case x.open != nil:
 			return x.open(msg.Frame, s.target, r)
 		}

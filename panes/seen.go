@@ -147,9 +147,18 @@ func (b *block) text() string {
 	return strings.Join(out, "  ")
 }
 
+// look is what can be pointed at as the screen is now: as it was last drawn, unless a key was handled since.
+func (r *Root) look() *seen {
+	if r.hand.stale {
+		r.View()
+		r.drawn = "" // the key that asks changes it
+	}
+	return &r.hand.seen
+}
+
 // remember keeps what can be pointed at in the view; nil while an overlay is in its place.
 func (r *Root) remember(s *seen, view []string) {
-	r.hand.seen = seen{}
+	r.hand.seen, r.hand.stale = seen{}, false
 	if s != nil {
 		s.find(view)
 		r.hand.seen = *s

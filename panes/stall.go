@@ -71,7 +71,7 @@ func (p *Stalls) table(f Frame) Table {
 }
 
 // Update implements Pane.
-func (p *Stalls) Update(msg tea.Msg) tea.Cmd {
+func (p *Stalls) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.sleepers = false
@@ -83,10 +83,10 @@ func (p *Stalls) Update(msg tea.Msg) tea.Cmd {
 			p.sleepers = !p.sleepers
 		case keymap.Open:
 			if r, ok := p.list().row(t); ok {
-				return send(OpenMsg{newStallPage(r, p.sleepers)})
+				return OpenMsg{newStallPage(r, p.sleepers)}
 			}
 			if !p.sleepers {
-				return send(SayMsg{"no task in D to open; t moves to those that sleep"})
+				return SayMsg{"no task in D to open; t moves to those that sleep"}
 			}
 		default:
 			p.list().press(msg.ID, t)

@@ -154,9 +154,9 @@ func TestStallsLine(t *testing.T) {
 	if open == nil {
 		t.Fatal("Enter opens nothing")
 	}
-	page, ok := open().(OpenMsg)
+	page, ok := open.(OpenMsg)
 	if !ok {
-		t.Fatalf("Enter sends %T", open())
+		t.Fatalf("Enter sends %T", open)
 	}
 	if rows := page.Pane.Table(f).Rows; len(rows) == 0 {
 		t.Error("the page of the line's row is empty")

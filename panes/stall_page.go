@@ -56,7 +56,7 @@ func (p *stallPage) Keys() []keymap.Key {
 }
 
 // Update implements Pane.
-func (p *stallPage) Update(msg tea.Msg) tea.Cmd {
+func (p *stallPage) Update(msg tea.Msg) Answer {
 	if press, ok := msg.(Press); ok {
 		t := p.Table(press.Frame)
 		if r, ok := p.list.row(t); ok && press.ID == keymap.Open {

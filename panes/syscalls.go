@@ -91,7 +91,7 @@ func (p *Syscalls) list() *list {
 }
 
 // Update implements Pane. Select takes the name of a call.
-func (p *Syscalls) Update(msg tea.Msg) tea.Cmd {
+func (p *Syscalls) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.processes = false
@@ -103,12 +103,12 @@ func (p *Syscalls) Update(msg tea.Msg) tea.Cmd {
 			p.processes = !p.processes
 		case keyCallTimes:
 			p.times = !p.times
-			return send(WantMsg{})
+			return WantMsg{}
 		case keyDraw:
 			p.draw = (p.draw + 1) % drawings
 		case keymap.Open:
 			if r, ok := p.list().row(t); ok {
-				return send(OpenMsg{newCallPage(r.ID, p.processes, p.times)})
+				return OpenMsg{newCallPage(r.ID, p.processes, p.times)}
 			}
 		default:
 			p.list().press(msg.ID, t)

@@ -49,7 +49,7 @@ func (p *callPage) Keys() []keymap.Key {
 }
 
 // Update implements Pane.
-func (p *callPage) Update(msg tea.Msg) tea.Cmd {
+func (p *callPage) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.rows.choose(msg.Row)

@@ -5,8 +5,6 @@ package panes
 import (
 	"cmp"
 
-	tea "github.com/charmbracelet/bubbletea"
-
 	"bpf60/collectors"
 )
 
@@ -56,8 +54,8 @@ func targetCallTable(f Frame, target collectors.Target) Table {
 }
 
 // openCall opens the page of who makes a call.
-func openCall(_ Frame, _ collectors.Target, r Row) tea.Cmd {
-	return send(OpenMsg{newCallPage(r.ID, false, false)})
+func openCall(_ Frame, _ collectors.Target, r Row) Answer {
+	return OpenMsg{newCallPage(r.ID, false, false)}
 }
 
 // targetMemoryTable is what a target takes from the kernel's caches, and how it waits for memory.
@@ -112,6 +110,6 @@ func targetMemoryTable(f Frame, target collectors.Target) Table {
 }
 
 // openCache opens the page of a slab cache.
-func openCache(_ Frame, _ collectors.Target, r Row) tea.Cmd {
-	return send(OpenMsg{newSlabPage(r.ID)})
+func openCache(_ Frame, _ collectors.Target, r Row) Answer {
+	return OpenMsg{newSlabPage(r.ID)}
 }

@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strings"
 
-	tea "github.com/charmbracelet/bubbletea"
-
 	"bpf60/collectors"
 )
 
@@ -149,7 +147,7 @@ func targetDiskTable(f Frame, target collectors.Target) Table {
 }
 
 // openDiskOf opens the page of the disk of a row of ownerTable, whose ID ends with its number.
-func openDiskOf(f Frame, _ collectors.Target, r Row) tea.Cmd {
+func openDiskOf(f Frame, _ collectors.Target, r Row) Answer {
 	parts := strings.Fields(r.ID)
 	if s := blockOver(f); s != nil && len(parts) > 0 {
 		for i := range s.owners {
@@ -158,7 +156,7 @@ func openDiskOf(f Frame, _ collectors.Target, r Row) tea.Cmd {
 			}
 		}
 	}
-	return send(SayMsg{"this disk is not listed"})
+	return SayMsg{"this disk is not listed"}
 }
 
 // targetSlowTable is a target's slowest requests of the last minute: biosnoop of it alone.
@@ -183,10 +181,10 @@ func targetSlowTable(f Frame, target collectors.Target) Table {
 }
 
 // openSlowDisk opens the disk of a request.
-func openSlowDisk(f Frame, _ collectors.Target, r Row) tea.Cmd {
+func openSlowDisk(f Frame, _ collectors.Target, r Row) Answer {
 	s := blockOver(f)
 	if s == nil {
-		return send(SayMsg{"this disk is not listed"})
+		return SayMsg{"this disk is not listed"}
 	}
 	list := s.listed(f)
 	for i := range list {
@@ -194,5 +192,5 @@ func openSlowDisk(f Frame, _ collectors.Target, r Row) tea.Cmd {
 			return openDev(f, list[i].Dev)
 		}
 	}
-	return send(SayMsg{"this request is not listed any more"})
+	return SayMsg{"this request is not listed any more"}
 }

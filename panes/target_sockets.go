@@ -6,8 +6,6 @@ import (
 	"slices"
 	"strconv"
 
-	tea "github.com/charmbracelet/bubbletea"
-
 	"bpf60/collectors"
 	"bpf60/panes/widget"
 )
@@ -111,15 +109,15 @@ func targetSocketTable(f Frame, target collectors.Target) Table {
 const mostSocketRows = 200
 
 // openSocket opens the page of a connection.
-func openSocket(f Frame, _ collectors.Target, r Row) tea.Cmd {
+func openSocket(f Frame, _ collectors.Target, r Row) Answer {
 	cookie, err := strconv.ParseUint(r.ID, 16, 64)
 	if err != nil {
-		return send(SayMsg{"this socket is not listed any more"})
+		return SayMsg{"this socket is not listed any more"}
 	}
 	if r.Cells[0].Format(0) == collectors.Listen.String() {
-		return send(SayMsg{"a socket that listens has no page: TCP lists them with their queues"})
+		return SayMsg{"a socket that listens has no page: TCP lists them with their queues"}
 	}
-	return send(OpenMsg{newSocketPage(cookie, f)})
+	return OpenMsg{newSocketPage(cookie, f)}
 }
 
 // targetSleepTable is where a process sleeps: its kernel stacks of LongSleep and more.
@@ -145,6 +143,6 @@ func targetSleepTable(f Frame, target collectors.Target) Table {
 }
 
 // openSleep opens the page of a stack that a target sleeps in.
-func openSleep(_ Frame, t collectors.Target, r Row) tea.Cmd {
-	return send(OpenMsg{&offPage{row: r.ID, target: t}})
+func openSleep(_ Frame, t collectors.Target, r Row) Answer {
+	return OpenMsg{&offPage{row: r.ID, target: t}}
 }

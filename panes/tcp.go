@@ -178,7 +178,7 @@ func (p *TCP) delayKeys() []keymap.Key {
 func (p *TCP) beside(step int) int { return (p.at + step + len(p.sections)) % len(p.sections) }
 
 // Update implements Pane. Select takes a row of the tables, or a section of what happened: "events/".
-func (p *TCP) Update(msg tea.Msg) tea.Cmd {
+func (p *TCP) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		return p.choose(msg.Row)
@@ -188,12 +188,12 @@ func (p *TCP) Update(msg tea.Msg) tea.Cmd {
 	return nil
 }
 
-func (p *TCP) choose(row string) tea.Cmd {
+func (p *TCP) choose(row string) Answer {
 	if section, row, ok := strings.Cut(row, "/"); ok {
 		if at := slices.IndexFunc(p.sections, func(x flowSection) bool { return x.id == section }); at >= 0 {
 			p.part, p.at = tcpHappens, at
 			p.happened[at].choose(row)
-			return send(WantMsg{})
+			return WantMsg{}
 		}
 	}
 	p.part = tcpTables
@@ -201,11 +201,11 @@ func (p *TCP) choose(row string) tea.Cmd {
 	return nil
 }
 
-func (p *TCP) press(msg Press) tea.Cmd {
+func (p *TCP) press(msg Press) Answer {
 	switch {
 	case msg.ID == keyTCPPart:
 		p.part = (p.part + 1) % tcpParts
-		return send(WantMsg{})
+		return WantMsg{}
 	case p.part == tcpHappens:
 		return p.pressHappened(msg)
 	case p.part == tcpDelays:
@@ -215,7 +215,7 @@ func (p *TCP) press(msg Press) tea.Cmd {
 	switch msg.ID {
 	case keyTCPView:
 		p.view = (p.view + 1) % tcpViews
-		return send(WantMsg{})
+		return WantMsg{}
 	case keyDNS:
 		return openDNS()
 	case keymap.Open:
@@ -224,11 +224,11 @@ func (p *TCP) press(msg Press) tea.Cmd {
 		case !ok:
 		case p.view == asSockets:
 			if cookie, err := strconv.ParseUint(r.ID, 16, 64); err == nil {
-				return send(OpenMsg{newSocketPage(cookie, msg.Frame)})
+				return OpenMsg{newSocketPage(cookie, msg.Frame)}
 			}
 		case p.view == asPeers:
 			if addr, err := netip.ParseAddr(r.ID); err == nil {
-				return send(OpenMsg{newPeerPage(addr)})
+				return OpenMsg{newPeerPage(addr)}
 			}
 		case p.view == asListeners:
 			return openListener(msg.Frame, r)
@@ -239,7 +239,7 @@ func (p *TCP) press(msg Press) tea.Cmd {
 	return nil
 }
 
-func (p *TCP) pressHappened(msg Press) tea.Cmd {
+func (p *TCP) pressHappened(msg Press) Answer {
 	l := &p.happened[p.at]
 	switch msg.ID {
 	case keyTCPView:
@@ -253,9 +253,9 @@ func (p *TCP) pressHappened(msg Press) tea.Cmd {
 				return openWho(msg.Frame, Row{ID: strings.Replace(r.ID, "-", " ", 1), Cells: r.Cells})
 			}
 			if addr, ok := rowPeer(t, r); ok {
-				return send(OpenMsg{newPeerPage(addr)})
+				return OpenMsg{newPeerPage(addr)}
 			}
-			return send(SayMsg{"no peer is known for this row"})
+			return SayMsg{"no peer is known for this row"}
 		}
 	default:
 		l.press(msg.ID, p.current(msg.Frame))
@@ -273,7 +273,7 @@ func rowPeer(t Table, r Row) (netip.Addr, bool) {
 	return at.Addr(), err == nil
 }
 
-func (p *TCP) pressDelays(msg Press) tea.Cmd {
+func (p *TCP) pressDelays(msg Press) Answer {
 	switch msg.ID {
 	case keyTCPView:
 		p.delays.draw = (p.delays.draw + 1) % drawings
@@ -282,7 +282,7 @@ func (p *TCP) pressDelays(msg Press) tea.Cmd {
 	case keyTCPMeasure:
 		p.delays.measure = (p.delays.measure + 1) % len(flowMeasures())
 	case keyReset:
-		return send(MarkMsg{})
+		return MarkMsg{}
 	}
 	return nil
 }

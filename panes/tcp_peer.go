@@ -43,7 +43,7 @@ func (p *peerPage) Wants(Scope) []collectors.Want {
 func (p *peerPage) Keys() []keymap.Key { return p.parts.keysWith(p.draw.keys()) }
 
 // Update implements Pane. Select takes a section, or a section and a row: "connections/1f".
-func (p *peerPage) Update(msg tea.Msg) tea.Cmd {
+func (p *peerPage) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.parts.choose(msg.Row)

@@ -7,8 +7,6 @@ import (
 	"fmt"
 	"strconv"
 
-	tea "github.com/charmbracelet/bubbletea"
-
 	"bpf60/collectors"
 )
 
@@ -26,7 +24,7 @@ func (p *peerPage) sections() []section {
 		},
 		{
 			id: "owners", title: "who", table: p.owners, opens: "process",
-			open: func(f Frame, _ collectors.Target, r Row) tea.Cmd { return openWho(f, r) },
+			open: func(f Frame, _ collectors.Target, r Row) Answer { return openWho(f, r) },
 			none: "no process is known that has a connection with it",
 		},
 		{

@@ -69,7 +69,7 @@ func (p *socketPage) Keys() []keymap.Key {
 }
 
 // Update implements Pane. Select takes a section, or a section and a row: "numbers/cwnd".
-func (p *socketPage) Update(msg tea.Msg) tea.Cmd {
+func (p *socketPage) Update(msg tea.Msg) Answer {
 	switch msg := msg.(type) {
 	case Select:
 		p.parts.choose(msg.Row)
@@ -82,15 +82,15 @@ func (p *socketPage) Update(msg tea.Msg) tea.Cmd {
 }
 
 // openHolder opens the page of the process that has a socket.
-func openHolder(f Frame, id *collectors.SocketID) tea.Cmd {
+func openHolder(f Frame, id *collectors.SocketID) Answer {
 	if id.Owner == nil {
-		return send(SayMsg{"no process is known that has this socket"})
+		return SayMsg{"no process is known that has this socket"}
 	}
 	return openProcess(f, id.Owner.Process, id.Owner.Comm)
 }
 
 // openListener opens the page of the process of a socket that listens.
-func openListener(f Frame, r Row) tea.Cmd {
+func openListener(f Frame, r Row) Answer {
 	if s := socketsOver(f); s != nil {
 		for i := range s.Listeners {
 			if cookieID(s.Listeners[i].Cookie) == r.ID {
@@ -98,7 +98,7 @@ func openListener(f Frame, r Row) tea.Cmd {
 			}
 		}
 	}
-	return send(SayMsg{"nobody listens there any more"})
+	return SayMsg{"nobody listens there any more"}
 }
 
 // Describe implements Describer.
@@ -183,9 +183,16 @@ func (p *socketPage) plate(f Frame, c Canvas, s *collectors.Sockets, r *collecto
 		title = append(title, congestionState(d.CAState))
 	}
 	lines := []string{widget.Title(c.Theme, c.Width, append(title, stretched(s))...)}
-	// Full addresses: in the breadcrumb long ones are cut.
+	// Full addresses, on two lines if one is too narrow: in the breadcrumb long ones are cut.
 	l := widget.NewLine(c.Width).Skip(1)
-	l.Put(c.Theme.Dim, "local   ").Plain(r.Local.String()).Put(c.Theme.Dim, "  peer ").Plain(r.Remote.String())
+	l.Put(c.Theme.Dim, "local   ").Plain(r.Local.String())
+	peer := r.Remote.String()
+	if label := "  peer "; l.Left() >= widget.Width(label+peer) {
+		l.Put(c.Theme.Dim, label).Plain(peer)
+	} else {
+		lines = append(lines, l.String())
+		l = widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, "peer    ").Plain(peer)
+	}
 	lines = append(lines, l.String())
 	who := widget.NewLine(c.Width).Skip(1).Put(c.Theme.Dim, "process ")
 	owner := ownerCell(r.SocketID, r.State, s)

@@ -7,18 +7,16 @@ import (
 	"slices"
 	"time"
 
-	tea "github.com/charmbracelet/bubbletea"
-
 	"bpf60/collectors"
 )
 
 // sections are the tables of a connection.
 func (p *socketPage) sections() []section {
-	process := func(f Frame, _ collectors.Target, _ Row) tea.Cmd {
+	process := func(f Frame, _ collectors.Target, _ Row) Answer {
 		if _, r := p.find(f); r != nil {
 			return openHolder(f, r.SocketID)
 		}
-		return send(SayMsg{"this connection is gone: its process is not known any more"})
+		return SayMsg{"this connection is gone: its process is not known any more"}
 	}
 	of := func(fields func(*collectors.Sockets, *collectors.SocketRow) []socketField) func(Frame, collectors.Target) Table {
 		return func(f Frame, _ collectors.Target) Table { return p.fields(f, fields) }
