@@ -61,9 +61,10 @@ type object struct {
 	links  []io.Closer
 	attach []func() (io.Closer, error) // makes each of links anew
 	paused bool
-	casts  bool  // programs give up trust: walk.go
-	ring   bool  // maps holds the shared ring's
-	slots  Slots // targets that are counted apart
+	casts  bool               // programs give up trust: walk.go
+	ring   bool               // maps holds the shared ring's
+	slots  Slots              // targets that are counted apart
+	peers  map[peerKey]uint32 // what filter_peers holds of them
 }
 
 func newObject(k *Kernel, load func() (*ebpf.CollectionSpec, error)) (*object, error) {

@@ -157,7 +157,7 @@ func filtersCgroup(t *testing.T, k *Kernel, p *narrowed, h Hierarchy, dir string
 	inner := filepath.Join(top, "inner")
 	innerID := makeCgroup(t, inner)
 	key := func(id uint64) uint64 { return CgroupID(k.shown, h, id) }
-	process, cgroup := Filter{uint64(os.Getpid()), FilterProcess}, Filter{key(topID), FilterCgroup}
+	process, cgroup := Filter{ID: uint64(os.Getpid()), Kind: FilterProcess}, Filter{ID: key(topID), Kind: FilterCgroup}
 	slots, err := p.narrow([]Filter{process, cgroup})
 	if err != nil {
 		t.Fatal(err)

@@ -49,19 +49,27 @@ __noinline __u32 slots_for(__u32 tgid)
 	return filter_match(tgid, current_cgroup(), current_other_cgroup(), 0);
 }
 
-// asker fills who sends: the current process, unless the kernel sends for somebody.
-static __always_inline void asker(struct ask *a)
+// asker fills who sends: the current process, unless the kernel sends for somebody; and which targets it
+// counts for, by that and by the server.
+static __always_inline void asker(struct scratch *s)
 {
 	__u64 tgid = bpf_get_current_pid_tgid() >> 32;
+	const __u32 *server = (const void *)s->key.server;
+	struct filters *f = filters_in_use();
+	struct ask *a = &s->ask;
 
+	__builtin_memset(a, 0, sizeof(*a));
+	if (f && f->peers)
+		a->slots =
+			peer_slots(server[0], server[1], server[2], server[3], bpf_ntohs(DNS_PORT));
 	if (!tgid || is_kernel_thread()) {
 		a->flags |= ASK_UNSURE;
 		return;
 	}
 	current_process(&a->who);
 	bpf_get_current_comm(a->comm, sizeof(a->comm));
-	if (filter_any())
-		a->slots = slots_for(tgid);
+	if (f)
+		a->slots |= slots_for(tgid);
 }
 
 static __always_inline void asked(struct sk_buff *skb, struct dns_host *h, const struct message *m,
@@ -95,9 +103,8 @@ static __always_inline void asked(struct sk_buff *skb, struct dns_host *h, const
 		h->unparsed++;
 		return;
 	}
+	asker(s);
 	a = &s->ask;
-	__builtin_memset(a, 0, sizeof(*a));
-	asker(a);
 	size = room;
 	// In a register up to the call: before 5.16 the verifier forgets the bounds of what is spilled.
 	asm volatile("if %[size] < %[most] goto +1; %[size] = %[most]"
@@ -182,7 +189,6 @@ static __always_inline int sent_tcp(struct sk_buff *skb, struct sock *sk)
 	struct scratch *s;
 	struct net *net;
 	struct where w;
-	struct ask *a;
 	__u32 zero = 0;
 
 	s = bpf_map_lookup_elem(&dns_scratch, &zero);
@@ -200,10 +206,8 @@ static __always_inline int sent_tcp(struct sk_buff *skb, struct sock *sk)
 	if (is_repeated(mix(print_of(&s->key), IPPROTO_TCP) | 1, bpf_ktime_get_boot_ns(),
 			SYN_AGAIN))
 		return 0;
-	a = &s->ask;
-	__builtin_memset(a, 0, sizeof(*a));
-	asker(a);
-	s->pair.who = a->who;
+	asker(s);
+	s->pair.who = s->ask.who;
 	__builtin_memcpy(s->pair.server, s->key.server, sizeof(s->pair.server));
 	s->delta.kind = CONNECTION;
 	count();

@@ -200,7 +200,7 @@ func (k *Kernel) readRefused(err error) error {
 // ReceivedErr says why answers are not seen; nil if they are.
 func (d *DNS) ReceivedErr() error { return d.errReceived }
 
-// Narrow counts the targets apart, from slot 1 on; see object.narrow.
+// Narrow counts the targets apart, from slot 1 on: processes, cgroups and servers; see object.narrow.
 func (d *DNS) Narrow(want []Filter) (Slots, error) { return d.obj.narrow(want) }
 
 // Pause detaches the programs, or attaches them again. Questions that wait are forgotten, as untracked:

@@ -111,11 +111,18 @@ type dnsEventCount struct {
 	Used     uint64
 }
 
+type dnsFilterPeer struct {
+	_    structs.HostLayout
+	Addr [4]uint32
+	Port uint32
+}
+
 type dnsFilters struct {
 	_       structs.HostLayout
 	Slots   uint64
 	Cgroups uint64
 	Other   uint64
+	Peers   uint64
 	Of      [8]struct {
 		_    structs.HostLayout
 		Id   uint64
@@ -177,6 +184,7 @@ const (
 	dnsMapEventCounts   = "event_counts"
 	dnsMapEvents        = "events"
 	dnsMapFilterCgroups = "filter_cgroups"
+	dnsMapFilterPeers   = "filter_peers"
 	dnsMapFilters       = "filters"
 	dnsProgDnsReceived  = "dns_received"
 	dnsProgDnsSent      = "dns_sent"
@@ -247,6 +255,7 @@ type dnsMapSpecs struct {
 	EventCounts   *ebpf.MapSpec `ebpf:"event_counts"`
 	Events        *ebpf.MapSpec `ebpf:"events"`
 	FilterCgroups *ebpf.MapSpec `ebpf:"filter_cgroups"`
+	FilterPeers   *ebpf.MapSpec `ebpf:"filter_peers"`
 	Filters       *ebpf.MapSpec `ebpf:"filters"`
 }
 
@@ -291,6 +300,7 @@ type dnsMaps struct {
 	EventCounts   *ebpf.Map `ebpf:"event_counts"`
 	Events        *ebpf.Map `ebpf:"events"`
 	FilterCgroups *ebpf.Map `ebpf:"filter_cgroups"`
+	FilterPeers   *ebpf.Map `ebpf:"filter_peers"`
 	Filters       *ebpf.Map `ebpf:"filters"`
 }
 
@@ -307,6 +317,7 @@ func (m *dnsMaps) Close() error {
 		m.EventCounts,
 		m.Events,
 		m.FilterCgroups,
+		m.FilterPeers,
 		m.Filters,
 	)
 }

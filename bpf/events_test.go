@@ -95,8 +95,8 @@ func TestAssign(t *testing.T) {
 	}
 	for name, tt := range tests {
 		t.Run(name, func(t *testing.T) {
-			if diff := cmp.Diff(tt.next, assign(tt.cur, tt.want)); diff != "" {
-				t.Errorf("assign (-want +got):\n%s", diff)
+			if got := assign(tt.cur, tt.want); got != tt.next {
+				t.Errorf("assign = %v, want %v", got, tt.next)
 			}
 		})
 	}

@@ -116,6 +116,7 @@ type fileFilters struct {
 	Slots   uint64
 	Cgroups uint64
 	Other   uint64
+	Peers   uint64
 	Of      [8]struct {
 		_    structs.HostLayout
 		Id   uint64

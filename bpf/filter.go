@@ -5,6 +5,7 @@ package bpf
 import (
 	"errors"
 	"fmt"
+	"net/netip"
 	"slices"
 )
 
@@ -21,12 +22,20 @@ const (
 	FilterProcess            // a thread group
 	FilterCgroup             // a cgroup with all below it, by CgroupID
 	FilterDisk               // the kernel's dev_t: major << 20 | minor
+	FilterPeer               // another host, by Addr: of Flow and DNS only
 )
 
 // Filter is one target that programs count apart.
 type Filter struct {
 	ID   uint64
 	Kind FilterKind
+	Addr netip.AddrPort // of a peer: see PeerFilter
+}
+
+// PeerFilter is the filter of what is exchanged with an address: with a port of it, or with any for port 0.
+// IPv4 is the same written as IPv6, and a zone is left out: sockets do not tell it.
+func PeerFilter(a netip.AddrPort) Filter {
+	return Filter{Kind: FilterPeer, Addr: netip.AddrPortFrom(a.Addr().Unmap().WithZone(""), a.Port())}
 }
 
 // Slots are the filters in use, by slot; the zero Filter is a slot that is free.
@@ -37,7 +46,8 @@ type filterTable struct {
 	Slots   uint64
 	Cgroups uint64
 	Other   uint64
-	Of      [FilterSlots]Filter
+	Peers   uint64
+	Of      [FilterSlots]struct{ ID, Kind uint64 }
 }
 
 // ErrHierarchy says that cgroups of two further hierarchies of version 1 were asked for at a time.
@@ -65,14 +75,22 @@ func (o *object) narrow(want []Filter) (Slots, error) {
 	if err != nil {
 		return o.slots, err
 	}
-	t := filterTable{Of: next, Other: other}
+	t := filterTable{Other: other}
 	for i, f := range next {
+		t.Of[i].ID, t.Of[i].Kind = f.ID, uint64(f.Kind)
 		if f != (Filter{}) {
 			t.Slots = uint64(i) + 1
 		}
-		if f.Kind == FilterCgroup {
+		switch f.Kind {
+		case FilterCgroup:
 			t.Cgroups = 1
+		case FilterPeer:
+			t.Peers = 1
+		case FilterNone, FilterProcess, FilterDisk:
 		}
+	}
+	if err := o.tellPeers(next); err != nil {
+		return o.slots, err
 	}
 	if err := o.kernel.follow.narrow(o, next); errors.Is(err, ErrSlots) {
 		over = errors.Join(over, err)

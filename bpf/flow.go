@@ -203,7 +203,8 @@ func (f *Flow) Errs() FlowErrs { return f.errs }
 // ResetReason is the kernel's word for why it sent a reset, empty if it gave none.
 func (f *Flow) ResetReason(reason int32) string { return f.reasons[reason] }
 
-// Narrow counts targets apart: processes and cgroups. See Slots for where.
+// Narrow counts targets apart: processes, cgroups and peers. See Slots for where.
+// Resets that no socket sent are no peer's.
 func (f *Flow) Narrow(want []Filter) (Slots, error) { return f.obj.narrow(want) }
 
 // Pause detaches the programs, or attaches them again. Connections that began or ended meanwhile are

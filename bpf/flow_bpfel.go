@@ -22,11 +22,18 @@ type flowEventCount struct {
 	Used     uint64
 }
 
+type flowFilterPeer struct {
+	_    structs.HostLayout
+	Addr [4]uint32
+	Port uint32
+}
+
 type flowFilters struct {
 	_       structs.HostLayout
 	Slots   uint64
 	Cgroups uint64
 	Other   uint64
+	Peers   uint64
 	Of      [8]struct {
 		_    structs.HostLayout
 		Id   uint64
@@ -156,6 +163,7 @@ const (
 	flowMapEventCounts          = "event_counts"
 	flowMapEvents               = "events"
 	flowMapFilterCgroups        = "filter_cgroups"
+	flowMapFilterPeers          = "filter_peers"
 	flowMapFilters              = "filters"
 	flowMapFlow                 = "flow"
 	flowMapNarrowed             = "narrowed"
@@ -241,6 +249,7 @@ type flowMapSpecs struct {
 	EventCounts   *ebpf.MapSpec `ebpf:"event_counts"`
 	Events        *ebpf.MapSpec `ebpf:"events"`
 	FilterCgroups *ebpf.MapSpec `ebpf:"filter_cgroups"`
+	FilterPeers   *ebpf.MapSpec `ebpf:"filter_peers"`
 	Filters       *ebpf.MapSpec `ebpf:"filters"`
 	Flow          *ebpf.MapSpec `ebpf:"flow"`
 	Narrowed      *ebpf.MapSpec `ebpf:"narrowed"`
@@ -288,6 +297,7 @@ type flowMaps struct {
 	EventCounts   *ebpf.Map `ebpf:"event_counts"`
 	Events        *ebpf.Map `ebpf:"events"`
 	FilterCgroups *ebpf.Map `ebpf:"filter_cgroups"`
+	FilterPeers   *ebpf.Map `ebpf:"filter_peers"`
 	Filters       *ebpf.Map `ebpf:"filters"`
 	Flow          *ebpf.Map `ebpf:"flow"`
 	Narrowed      *ebpf.Map `ebpf:"narrowed"`
@@ -305,6 +315,7 @@ func (m *flowMaps) Close() error {
 		m.EventCounts,
 		m.Events,
 		m.FilterCgroups,
+		m.FilterPeers,
 		m.Filters,
 		m.Flow,
 		m.Narrowed,

@@ -248,7 +248,7 @@ func TestFlowNarrow(t *testing.T) {
 	freshNetns(t)
 	f := openFlow(t, k, allFlow())
 	listener, at := listenAt(t, "127.0.0.1", 64)
-	me, other := Filter{uint64(os.Getpid()), FilterProcess}, Filter{1, FilterProcess}
+	me, other := Filter{ID: uint64(os.Getpid()), Kind: FilterProcess}, Filter{ID: 1, Kind: FilterProcess}
 	slots, err := f.Narrow([]Filter{other, me})
 	if err != nil {
 		t.Fatal(err)

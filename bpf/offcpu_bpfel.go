@@ -18,6 +18,7 @@ type offcpuFilters struct {
 	Slots   uint64
 	Cgroups uint64
 	Other   uint64
+	Peers   uint64
 	Of      [8]struct {
 		_    structs.HostLayout
 		Id   uint64

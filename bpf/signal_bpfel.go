@@ -27,6 +27,7 @@ type signalFilters struct {
 	Slots   uint64
 	Cgroups uint64
 	Other   uint64
+	Peers   uint64
 	Of      [8]struct {
 		_    structs.HostLayout
 		Id   uint64

@@ -42,20 +42,27 @@ type measurement struct {
 }
 
 const (
-	// replayBudget is what the history of a replay holds: an hour of a busy host in full, then the oldest
-	// rows go.
+	// replayBudget is the least that the history of a replay holds before the oldest rows go, and replayRatio
+	// so many bytes for each of the file, which keeps an hour of a busy host in full: a small file that
+	// somebody else made must not take more than 256 MiB, the program itself included.
 	replayBudget = 128 << 20
-	// replayMemory is what the whole program then takes, by and large: a file that somebody else made must
-	// not take more than 256 MiB, the program itself included.
-	replayMemory = 208 << 20
+	replayRatio  = 64
+	replayMost   = 512 << 20
+	// replayMargin is what the program takes beside the history, by and large.
+	replayMargin = 80 << 20
 )
+
+// replayHistory is what the history of a recording of that size in bytes may hold.
+func replayHistory(size int64) int {
+	return int(min(max(replayBudget, size*replayRatio), replayMost))
+}
 
 // newReplay is the session over a recording.
 func newReplay(o options) *measurement {
 	if took := o.Replay.Header().Interval; took > 0 {
 		o.Interval = took
 	}
-	m := &measurement{o: o, source: o.Replay, history: triage.NewHistory(replayBudget), settled: true}
+	m := &measurement{o: o, source: o.Replay, history: triage.NewHistory(replayHistory(o.Replay.Size())), settled: true}
 	rules := triage.All(o.Limits)
 	m.rules = len(rules)
 	m.engine = triage.NewEngine(rules, m.history, func(string, []collectors.Want) {})
@@ -110,7 +117,7 @@ func (m *measurement) Run(ctx context.Context, emit func()) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	if m.o.Replay != nil { // it keeps what is in the file, on whatever host
-		debug.SetMemoryLimit(replayMemory)
+		debug.SetMemoryLimit(int64(replayHistory(m.o.Replay.Size()) + replayMargin))
 	} else {
 		defer settle()()
 		memory := newMemory()

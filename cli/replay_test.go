@@ -152,3 +152,12 @@ func TestReportFromWarns(t *testing.T) {
 		t.Errorf("it says %q", got)
 	}
 }
+
+// TestReplayHistory: an hour of a busy host keeps its rows, and a small file takes little memory whatever it holds.
+func TestReplayHistory(t *testing.T) {
+	for size, want := range map[int64]int{0: 128 << 20, 1 << 20: 128 << 20, 4 << 20: 256 << 20, 20 << 20: 512 << 20, 1 << 40: 512 << 20} {
+		if got := replayHistory(size); got != want {
+			t.Errorf("a recording of %d bytes: %d, want %d", size, got, want)
+		}
+	}
+}

@@ -134,7 +134,7 @@ func (c *dnsCollector) Pause(on bool) error {
 	return c.r.Pause(on)
 }
 
-// Narrow counts the targets apart, the processes and cgroups among them.
+// Narrow counts the targets apart, the processes, cgroups and servers among them.
 func (c *dnsCollector) Narrow(targets []Target) error {
 	c.targets = targets
 	return c.narrowTo()
@@ -153,7 +153,12 @@ func (c *dnsCollector) narrowTo() error {
 			f = bpf.Filter{ID: uint64(uint32(t.Process.TGID)), Kind: bpf.FilterProcess}
 		case CgroupTarget:
 			f = bpf.Filter{ID: t.Cgroup, Kind: bpf.FilterCgroup}
-		case HostTarget, DiskTarget, PeerTarget, NamedTarget, CPUTarget, SocketTarget:
+		case PeerTarget:
+			if !t.Addr.IsValid() {
+				continue
+			}
+			f = bpf.PeerFilter(t.Addr)
+		case HostTarget, DiskTarget, NamedTarget, CPUTarget, SocketTarget:
 			continue
 		}
 		want, byFilter[f] = append(want, f), t

@@ -188,15 +188,17 @@ func TestDNSNarrow(t *testing.T) {
 	f.reading.Slots[1].Queries = 100 // of whoever had the slot before
 	us := Target{Kind: ProcessTarget, Process: Process{TGID: 9, Start: 1}}
 	pod := Target{Kind: CgroupTarget, Cgroup: 77}
-	if err := c.Narrow([]Target{{Kind: DiskTarget, Dev: 1}, us, pod}); err != nil {
+	server := Target{Kind: PeerTarget, Addr: netip.MustParseAddrPort("10.0.0.2:0")}
+	if err := c.Narrow([]Target{{Kind: DiskTarget, Dev: 1}, us, pod, server}); err != nil {
 		t.Fatal(err)
 	}
-	if want := (bpf.Slots{1: {ID: 9, Kind: bpf.FilterProcess}, 2: {ID: 77, Kind: bpf.FilterCgroup}}); f.slots != want {
+	if want := (bpf.Slots{1: {ID: 9, Kind: bpf.FilterProcess}, 2: {ID: 77, Kind: bpf.FilterCgroup}, 3: {Kind: bpf.FilterPeer, Addr: server.Addr}}); f.slots != want {
 		t.Fatalf("slots %v, want %v", f.slots, want)
 	}
-	f.reading.Slots[1].Queries, f.reading.Slots[2].Queries = 123, 5
+	f.reading.Slots[1].Queries, f.reading.Slots[2].Queries, f.reading.Slots[3].Queries = 123, 5, 7
 	s := collectDNS(t, c, time.Second)
-	if len(s.Narrowed) != 2 || s.Narrowed[0].Target != us || s.Narrowed[0].Sample.Delta.Queries != 23 || s.Narrowed[1].Target != pod || s.Narrowed[1].Sample.Total.Queries != 5 {
+	if len(s.Narrowed) != 3 || s.Narrowed[0].Target != us || s.Narrowed[0].Sample.Delta.Queries != 23 || s.Narrowed[1].Target != pod || s.Narrowed[1].Sample.Total.Queries != 5 ||
+		s.Narrowed[2].Target != server || s.Narrowed[2].Sample.Delta.Queries != 7 {
 		t.Errorf("narrowed: %+v", s.Narrowed)
 	}
 	if err := c.Narrow(nil); err != nil {

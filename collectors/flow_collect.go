@@ -126,7 +126,7 @@ func (c *flowCollector) attach() error {
 	}
 	c.r, c.begun = r, false
 	c.base, c.prev, c.cur = new(bpf.FlowReading), new(bpf.FlowReading), new(bpf.FlowReading)
-	c.narrowing = narrowing{}
+	c.narrowing = narrowing{peers: true}
 	c.silentOpens, c.silentRetrans = 0, 0
 	return nil
 }
@@ -244,8 +244,7 @@ func (c *flowCollector) Pause(on bool) error {
 	return c.r.Pause(on)
 }
 
-// Narrow implements Narrower: processes and cgroups are counted apart in the kernel. Peers are found
-// among the rows.
+// Narrow implements Narrower: processes, cgroups and peers are counted apart in the kernel.
 func (c *flowCollector) Narrow(targets []Target) error {
 	if c.r == nil {
 		return nil

@@ -269,25 +269,32 @@ func TestFlowNarrows(t *testing.T) {
 	c, fake, _ := fakedFlow(t, tree, nil)
 	process := Target{Kind: ProcessTarget, Process: Process{42, 7}}
 	cgroup := Target{Kind: CgroupTarget, Cgroup: 99}
+	peer := Target{Kind: PeerTarget, Addr: netip.MustParseAddrPort("[::ffff:10.0.0.9]:443")}
 	fake.reading.Narrowed[1].Counts[bpf.FlowConnects] = 1000 // of whoever had the slot before
-	if err := c.Narrow([]Target{process, cgroup}); err != nil {
+	if err := c.Narrow([]Target{process, cgroup, peer}); err != nil {
 		t.Fatal(err)
+	}
+	if got, want := fake.slots[3], (bpf.Filter{Kind: bpf.FilterPeer, Addr: netip.MustParseAddrPort("10.0.0.9:443")}); got != want {
+		t.Errorf("the peer is filtered by %+v, want %+v", got, want)
 	}
 	if f := collectAs[*Flow](t, c, time.Second); f.Narrowed != nil {
 		t.Errorf("the base is taken as %+v", f.Narrowed)
 	}
 	fake.reading.Narrowed[1].Counts[bpf.FlowConnects] += 5
 	fake.reading.Narrowed[2].Hists[FlowLife][FlowNetwork].Slots[4] = 3
+	fake.reading.Narrowed[3].Counts[bpf.FlowRetransmits] = 23
+	fake.reading.Narrowed[3].Hists[FlowLatency][FlowNetwork].Slots[10] = 7
 	f := collectAs[*Flow](t, c, 2*time.Second)
-	if n := f.Narrowed; len(n) != 2 || n[0].Target != process || n[0].Since != time.Second || n[0].Sample.Counts[FlowConnects] != 5 ||
-		n[1].Target != cgroup || n[1].Sample.Hists[FlowLife][FlowNetwork].Count() != 3 {
+	if n := f.Narrowed; len(n) != 3 || n[0].Target != process || n[0].Since != time.Second || n[0].Sample.Counts[FlowConnects] != 5 ||
+		n[1].Target != cgroup || n[1].Sample.Hists[FlowLife][FlowNetwork].Count() != 3 ||
+		n[2].Target != peer || n[2].Sample.Counts[FlowRetransmits] != 23 || n[2].Sample.Hists[FlowLatency][FlowNetwork].Count() != 7 {
 		t.Errorf("narrowed = %+v", n)
 	}
 	if f = collectAs[*Flow](t, c, 3*time.Second); f.Narrowed[0].Sample.Counts[FlowConnects] != 0 {
 		t.Errorf("a second later: %+v, want nothing new", f.Narrowed[0])
 	}
 	if err := c.Narrow([]Target{{Kind: PeerTarget}}); err == nil {
-		t.Error("a peer was counted apart in the kernel")
+		t.Error("a peer without an address was counted apart in the kernel")
 	}
 }
 

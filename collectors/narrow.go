@@ -15,6 +15,7 @@ import (
 type narrowing struct {
 	targets []Target
 	of      [bpf.FilterSlots]narrowSlot
+	peers   bool // the programs know whom an event is exchanged with
 }
 
 type narrowSlot struct {
@@ -38,6 +39,14 @@ func filterOf(t Target) (bpf.Filter, bool) {
 	return bpf.Filter{}, false
 }
 
+// filterOf is filterOf, with peers where they can be counted apart.
+func (n *narrowing) filterOf(t Target) (bpf.Filter, bool) {
+	if n.peers && t.Kind == PeerTarget {
+		return bpf.PeerFilter(t.Addr), t.Addr.IsValid()
+	}
+	return filterOf(t)
+}
+
 // filters turns targets into what the facade takes. A target that the kernel cannot filter by is left
 // out, with an error.
 func (n *narrowing) filters(targets []Target) ([]bpf.Filter, error) {
@@ -45,9 +54,13 @@ func (n *narrowing) filters(targets []Target) ([]bpf.Filter, error) {
 	var err error
 	n.targets = nil
 	for _, t := range targets {
-		f, ok := filterOf(t)
+		f, ok := n.filterOf(t)
 		if !ok {
-			err = fmt.Errorf("narrowing to %v: only processes, cgroups and disks can be counted apart", t.Kind)
+			what := "processes, cgroups and disks"
+			if n.peers {
+				what = "processes, cgroups and peers"
+			}
+			err = fmt.Errorf("narrowing to %v: only %s can be counted apart", t.Kind, what)
 			continue
 		}
 		out = append(out, f)
@@ -63,7 +76,7 @@ func (n *narrowing) assign(slots bpf.Slots) {
 			continue
 		}
 		n.of[i] = narrowSlot{filter: f}
-		at := slices.IndexFunc(n.targets, func(t Target) bool { g, _ := filterOf(t); return g == f })
+		at := slices.IndexFunc(n.targets, func(t Target) bool { g, _ := n.filterOf(t); return g == f })
 		if f != (bpf.Filter{}) && at >= 0 {
 			n.of[i].target = n.targets[at]
 		}

@@ -86,6 +86,9 @@ func OpenReplay(file io.ReaderAt, size int64) (*Replay, error) {
 // Header is what the recording says of itself.
 func (r *Replay) Header() RecordHeader { return r.header }
 
+// Size is that of the file, in bytes.
+func (r *Replay) Size() int64 { return r.size }
+
 // Span is the time of the first and the last snapshot, since the recorded run began; false if there is
 // none.
 func (r *Replay) Span() (Span, bool) {

@@ -158,15 +158,25 @@ func (p *DNS) Table(f Frame) Table {
 	return t
 }
 
-// dnsHistogram is the latency of the host.
+// dnsHistogram is the latency of the host, or of the scope where the kernel counts it apart.
 func dnsHistogram(f Frame, v *dnsView) Histogram {
 	h := Histogram{ID: "dnssnoop", Title: "DNS latency"}
 	if v == nil {
 		h.Why, _ = whyNot(f, collectors.DNSID, "dnssnoop")
 		return h
 	}
-	h.Now, h.Start = &v.host.Latency, &v.total
 	h.Badge = lossBadge(missedOver(f, collectors.DNSID, "dnssnoop"))
+	if f.Scope.apart(collectors.DNSID) {
+		h.Title += " of " + f.Scope.Name
+		now, all := dnsNarrowed(f, f.Scope.Target), dnsNarrowed(allInSight(f), f.Scope.Target)
+		if now == nil {
+			h.Why = unrecorded(f, collectors.DNSID, "dnssnoop", f.Scope.Target)
+			return h
+		}
+		h.Now, h.Start, h.Since = &now.Latency, &all.Latency, sinceScoped
+		return h
+	}
+	h.Now, h.Start = &v.host.Latency, &v.total
 	return h
 }
 
@@ -202,15 +212,18 @@ func (p *dnsPage) Info() Info {
 	return Info{ID: ID("dns " + p.title), Title: p.title, Short: p.title, Help: "dns"}
 }
 
-// Wants implements Pane: a process is counted apart in the kernel, whatever else has rows.
+// Wants implements Pane: a process and a server are counted apart in the kernel, whatever else has rows.
 func (p *dnsPage) Wants(Scope) []collectors.Want {
-	if p.process.TGID == 0 {
+	if p.process.TGID == 0 && !p.server.IsValid() {
 		return nil
 	}
 	return []collectors.Want{{ID: collectors.DNSID, Target: p.target()}}
 }
 
 func (p *dnsPage) target() collectors.Target {
+	if p.server.IsValid() {
+		return aboutPeer(p.server)
+	}
 	return collectors.Target{Kind: collectors.ProcessTarget, Process: p.process}
 }
 

@@ -41,7 +41,11 @@ func (p *DNS) View(f Frame, c Canvas) string {
 		} else {
 			table = tableOrNone(c, &p.lists[p.tab], t, none(p.tab), most)
 		}
-		table = append(table, drawDNS(f, c, p.draw, dnsHistogram(f, v), dnsLatency, "all servers", room-len(table))...)
+		of := "all servers"
+		if f.Scope.apart(collectors.DNSID) {
+			of = f.Scope.Name
+		}
+		table = append(table, drawDNS(f, c, p.draw, dnsHistogram(f, v), dnsOfScope(f), of, room-len(table))...)
 	}
 	lines = append(lines, pad(table, room)...)
 	return fit(append(lines, notes...), c.Height)
@@ -75,6 +79,9 @@ func drawDNS(f Frame, c Canvas, how drawing, h Histogram, get func(*collectors.D
 		parts[2] = widget.PercentilesKey
 	}
 	lines := []string{widget.Title(c.Theme, c.Width, parts...)}
+	if h.Now == nil {
+		return append(lines, wrap(c, "- ", h.Why)...)
+	}
 	if how == asHistogram {
 		return append(lines, withStats(c, h, c.Width, height-1)...)
 	}
@@ -203,8 +210,7 @@ func (p *dnsPage) latency(d *collectors.DNS) *collectors.Hist {
 	return sum
 }
 
-// numbers are the subject's counts, and of a process what the kernel counts apart since its page was
-// opened.
+// numbers are the subject's counts, and what the kernel counts of it apart since its page was opened.
 func (p *dnsPage) numbers(f Frame, c Canvas, v *dnsView) []string {
 	counts, _ := p.sums(v)
 	line := func(label, text string) string {
@@ -226,7 +232,7 @@ func (p *dnsPage) numbers(f Frame, c Canvas, v *dnsView) []string {
 		text = strings.TrimRight(text, " ")
 	}
 	out := []string{line("rates", text)}
-	if p.process.TGID == 0 || c.Height < smallHeight {
+	if p.process.TGID == 0 && !p.server.IsValid() || c.Height < smallHeight {
 		return out
 	}
 	if n, span := narrowedIn(newest(f, dnsOf), p.target()); n != nil {

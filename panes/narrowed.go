@@ -69,6 +69,7 @@ func sinceOf(s *collectors.Snapshot, id collectors.ID, t collectors.Target) (tim
 		collectors.KmemID:         func() (time.Duration, bool) { return sinceIn(s.Kmem, t) },
 		collectors.ReclaimID:      func() (time.Duration, bool) { return sinceIn(s.Reclaim, t) },
 		collectors.FlowID:         func() (time.Duration, bool) { return sinceIn(s.Flow, t) },
+		collectors.DNSID:          func() (time.Duration, bool) { return sinceIn(s.DNS, t) },
 		collectors.LimitsID:       func() (time.Duration, bool) { return sinceIn(s.Limits, t) },
 		collectors.CPUClocksID:    func() (time.Duration, bool) { return sinceIn(s.CPUClocks, t) },
 		collectors.SoftIRQID:      func() (time.Duration, bool) { return sinceIn(s.SoftIRQ, t) },

@@ -4,6 +4,7 @@ package panes
 
 import (
 	"fmt"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -128,7 +129,8 @@ func TestScopeWants(t *testing.T) {
 		TCPPane: {collectors.FlowID}, ExecPane: {collectors.ExecID, collectors.SignalsID}, DNSPane: {collectors.DNSID},
 		SyscallsPane: {collectors.SyscallsID}, ProfilePane: {collectors.ProfileID},
 	}
-	for _, target := range []collectors.Target{process, cgroup, disk} {
+	peer := collectors.Target{Kind: collectors.PeerTarget, Addr: netip.MustParseAddrPort("10.0.0.9:443")}
+	for _, target := range []collectors.Target{process, cgroup, disk, peer} {
 		for _, p := range All() {
 			var got []collectors.ID
 			for _, w := range p.Wants(NewScope(target)) {
@@ -137,7 +139,7 @@ func TestScopeWants(t *testing.T) {
 				}
 			}
 			want := narrowed[p.Info().ID]
-			if target == disk && p.Info().ID != DiskPane {
+			if target == disk && p.Info().ID != DiskPane || target == peer && p.Info().ID != TCPPane && p.Info().ID != DNSPane {
 				want = nil
 			}
 			if d := cmp.Diff(want, got); d != "" {

@@ -33,7 +33,11 @@ func NewScope(t collectors.Target) Scope {
 	case collectors.DiskTarget:
 		return Scope{collectors.Target{Kind: t.Kind, Dev: t.Dev}, cmp.Or(name, fmt.Sprintf("%d:%d", t.Dev>>20, t.Dev&(1<<20-1)))}
 	case collectors.PeerTarget:
-		return Scope{collectors.Target{Kind: t.Kind, Addr: t.Addr}, cmp.Or(name, t.Addr.Addr().String())}
+		whom := t.Addr.Addr().String()
+		if t.Addr.Port() != 0 {
+			whom = t.Addr.String()
+		}
+		return Scope{collectors.Target{Kind: t.Kind, Addr: t.Addr}, cmp.Or(name, whom)}
 	case collectors.CPUTarget:
 		return Scope{collectors.Target{Kind: t.Kind, CPU: t.CPU}, fmt.Sprintf("cpu%d", t.CPU)}
 	case collectors.SocketTarget:
@@ -242,7 +246,13 @@ func (s Scope) wants(ids ...collectors.ID) []collectors.Want {
 		for _, id := range ids {
 			out = append(out, collectors.Want{ID: id, Target: s.Target})
 		}
-	case collectors.HostTarget, collectors.DiskTarget, collectors.PeerTarget, collectors.NamedTarget, collectors.CPUTarget, collectors.SocketTarget:
+	case collectors.PeerTarget: // only they see whom an event is exchanged with
+		for _, id := range ids {
+			if id == collectors.FlowID || id == collectors.DNSID {
+				out = append(out, collectors.Want{ID: id, Target: s.Target})
+			}
+		}
+	case collectors.HostTarget, collectors.DiskTarget, collectors.NamedTarget, collectors.CPUTarget, collectors.SocketTarget:
 	}
 	return out
 }

@@ -8,7 +8,7 @@ import "fmt"
 func (w *writer) about(r Report) {
 	if r.Frame.Scope.On() {
 		w.line("")
-		w.line("scope: %s. Tables whose rows tell what they belong to hold its rows alone, all else is the whole host's.", r.Frame.Scope.Name)
+		w.line("scope: %s. Tables whose rows tell what they belong to hold its rows alone, distributions that name it are its own, all else is the whole host's.", r.Frame.Scope.Name)
 	}
 	if r.Filtered != "" {
 		w.line("")

@@ -148,7 +148,7 @@ func TestRatesOfGaps(t *testing.T) {
 	if got := perSecond(s.Host.Counts[collectors.FlowConnects], s.Span).Format(0); got != "1000" {
 		t.Errorf("the host connects %s/s, want 1000", got)
 	}
-	sum := p.sum(s)
+	sum := p.sum(f)
 	if got := perSecond(sum.Counts[collectors.FlowConnects], p.over(f, s)).Format(0); got != "1000" {
 		t.Errorf("the peer connects %s/s, want 1000", got)
 	}

@@ -36,6 +36,17 @@ func (m flowMeasure) histogram(f Frame, s *flowSum) Histogram {
 		h.Why, _ = whyNot(f, collectors.FlowID, m.id)
 		return h
 	}
+	if f.Scope.apart(collectors.FlowID) {
+		h.Title += " of " + f.Scope.Name
+		now, all, why := flowScope(f)
+		if now == nil {
+			h.Why = why
+			return h
+		}
+		h.Now, h.Start, h.Since = flowHist(now, m.which), flowHist(all, m.which), sinceScoped
+		h.Badge = lossBadge(missedOver(windowed(f), collectors.FlowID, flowProbesOf(m.which)...))
+		return h
+	}
 	h.Now, h.Start = flowHist(&s.Host, m.which), flowHist(&s.Total, m.which)
 	h.Badge = lossBadge(missedOver(windowed(f), collectors.FlowID, flowProbesOf(m.which)...))
 	if mark := marked(f, flowOf); mark != nil {
@@ -53,20 +64,24 @@ func flowProbesOf(which int) []string {
 }
 
 // paths are a measure's series: network and loopback.
-func (m flowMeasure) paths(s *flowSum) []widget.Series {
+func (m flowMeasure) paths(set *collectors.FlowSet) []widget.Series {
 	return []widget.Series{
-		{Title: "network", Hist: flowHist(&s.Host, m.which, collectors.FlowNetwork)},
-		{Title: "loopback", Hist: flowHist(&s.Host, m.which, collectors.FlowLoopback)},
+		{Title: "network", Hist: flowHist(set, m.which, collectors.FlowNetwork)},
+		{Title: "loopback", Hist: flowHist(set, m.which, collectors.FlowLoopback)},
 	}
 }
 
 // plots are a measure over time.
 func (m flowMeasure) plots(f Frame, split flowPath, width int) []plot {
 	n := 2 * widget.PlotColumns(width)
+	sample := flowOfScope(f)
 	of := func(paths ...int) []*collectors.Hist {
 		return columns(f, n, flowOf, flowSpan, func(s *collectors.Flow) *collectors.Hist {
-			set := s.Host.Set()
-			return flowHist(&set, m.which, paths...)
+			set := sample(s)
+			if set == nil {
+				return nil
+			}
+			return flowHist(set, m.which, paths...)
 		})
 	}
 	if split == byPath {
@@ -80,19 +95,29 @@ func (d flowDraw) body(f Frame, c Canvas, s *flowSum, m flowMeasure, width, heig
 	if d.draw != asHistogram {
 		return drawPlots(c, m.plots(f, d.split, width), d.draw, width, height)
 	}
-	if d.split == byPath {
-		return histograms(c, m.paths(s), width, height)
-	}
 	h := m.histogram(f, s)
+	if h.Now == nil {
+		return wrap(Canvas{Width: width, Theme: c.Theme}, "- ", h.Why)
+	}
+	if d.split == byPath {
+		set := &s.Host
+		if f.Scope.apart(collectors.FlowID) {
+			set, _, _ = flowScope(f)
+		}
+		return histograms(c, m.paths(set), width, height)
+	}
 	if h.Now.Count() == 0 && h.Start.Count() == 0 {
 		return []string{widget.NewLine(width).Skip(1).Put(c.Theme.Dim, "none seen so far").String()}
 	}
 	return withStats(c, h, width, height)
 }
 
-// title heads a measure.
-func (d flowDraw) title(c Canvas, m flowMeasure, width int) string {
+// title heads a measure, and says whose it is where that is not the host's.
+func (d flowDraw) title(f Frame, c Canvas, m flowMeasure, width int) string {
 	parts := []string{m.title}
+	if f.Scope.apart(collectors.FlowID) {
+		parts[0] += " of " + f.Scope.Name
+	}
 	if d.split == byPath {
 		parts = append(parts, d.split.String())
 	}
@@ -113,10 +138,10 @@ func (d flowDraw) view(f Frame, c Canvas, height int) []string {
 	measures := flowMeasures()
 	chosen := measures[d.measure]
 	if s == nil {
-		return append([]string{d.title(c, chosen, c.Width)}, missingPart(f, c, collectors.FlowID, chosen.id, chosen.title)...)
+		return append([]string{d.title(f, c, chosen, c.Width)}, missingPart(f, c, collectors.FlowID, chosen.id, chosen.title)...)
 	}
 	if c.Width < wideWidth || height < wideHeight-8 {
-		return append([]string{d.title(c, chosen, c.Width)}, d.body(f, c, s, chosen, c.Width, height-1)...)
+		return append([]string{d.title(f, c, chosen, c.Width)}, d.body(f, c, s, chosen, c.Width, height-1)...)
 	}
 	now := d
 	now.draw = asHistogram
@@ -124,7 +149,7 @@ func (d flowDraw) view(f Frame, c Canvas, height int) []string {
 	top := height / 2
 	var lines []string
 	for i, m := range measures {
-		column := append([]string{now.title(c, m, each)}, now.body(f, c, s, m, each, top-1)...)
+		column := append([]string{now.title(f, c, m, each)}, now.body(f, c, s, m, each, top-1)...)
 		column = pad(column, top)
 		if i == 0 {
 			lines = column
@@ -136,6 +161,6 @@ func (d flowDraw) view(f Frame, c Canvas, height int) []string {
 	if over.draw == asHistogram {
 		over.draw = asHeatMap
 	}
-	lines = append(lines, over.title(c, chosen, c.Width))
+	lines = append(lines, over.title(f, c, chosen, c.Width))
 	return append(lines, over.body(f, c, s, chosen, c.Width, height-len(lines))...)
 }

@@ -34,9 +34,9 @@ func (p *peerPage) Info() Info {
 	return Info{ID: "peer", Title: p.addr.String(), Short: p.addr.String(), Help: "tcp"}
 }
 
-// Wants implements Pane: also what connections there are.
+// Wants implements Pane: the peer counted apart, and what connections there are.
 func (p *peerPage) Wants(Scope) []collectors.Want {
-	return []collectors.Want{{ID: collectors.SocketsID}}
+	return []collectors.Want{{ID: collectors.FlowID, Target: p.parts.target}, {ID: collectors.SocketsID}}
 }
 
 // Keys implements Pane.
@@ -88,18 +88,42 @@ func peerFields() []peerField {
 	}
 }
 
-// sum adds up all services of the address over the window.
-func (p *peerPage) sum(s *flowSum) flowPeer {
-	var out flowPeer
-	if s == nil {
+// peerSum is what connections with the peer did.
+type peerSum struct {
+	Counts             collectors.FlowCounts
+	Latency, RTT, Life collectors.Hist
+}
+
+// of is what one sample has of the address: counted apart in the kernel, or else the sum of its services,
+// of which the busiest are listed, and none with life spans.
+func (p *peerPage) of(s *collectors.Flow) *peerSum {
+	out := &peerSum{}
+	if x := narrowedOf(s.Narrowed, p.parts.target); x != nil {
+		set := x.Sample.Set()
+		out.Counts = set.Counts
+		out.Latency, out.RTT, out.Life = *flowHist(&set, collectors.FlowLatency), *flowHist(&set, collectors.FlowRTT), *flowHist(&set, collectors.FlowLife)
 		return out
 	}
 	for i := range s.Peers {
 		if o := &s.Peers[i]; o.Addr.Addr() == p.addr {
+			latency, rtt := o.Latency.Hist(), o.RTT.Hist()
 			out.Counts.Plus(&o.Counts)
-			out.Latency.Plus(&o.Latency)
-			out.RTT.Plus(&o.RTT)
+			out.Latency.Plus(&latency)
+			out.RTT.Plus(&rtt)
 		}
+	}
+	return out
+}
+
+// sum adds up what the window has of the address.
+func (p *peerPage) sum(f Frame) *peerSum {
+	out := &peerSum{}
+	for _, s := range within(windowed(f), flowOf) {
+		one := p.of(s)
+		out.Counts.Plus(&one.Counts)
+		out.Latency.Plus(&one.Latency)
+		out.RTT.Plus(&one.RTT)
+		out.Life.Plus(&one.Life)
 	}
 	return out
 }
@@ -125,9 +149,9 @@ func (p *peerPage) over(f Frame, s *flowSum) collectors.Span {
 }
 
 // all adds up what the whole history has of the address: a minute says more of a distribution.
-func (p *peerPage) all(f Frame) flowPeer {
+func (p *peerPage) all(f Frame) *peerSum {
 	f.Span = max(f.Now.At, flowWindow)
-	return p.sum(flowOver(f))
+	return p.sum(f)
 }
 
 // mine says whether an event is of the address.
@@ -146,33 +170,39 @@ func (p *peerPage) Table(f Frame) Table {
 	return t
 }
 
-// distributions are how long connects took and segments were under way. They hold all that is in sight: a
-// minute says more of a distribution than ten seconds.
+// distributions are how long connects took, segments were under way and connections lived. They hold all
+// that is in sight: a minute says more of a distribution than ten seconds. Life spans are those counted
+// since the peer is counted apart.
 func (p *peerPage) distributions(f Frame) []distribution {
-	s := flowOver(f)
-	if s == nil {
-		why, _ := whyNot(f, collectors.FlowID, "tcpconnect")
-		return []distribution{{Histogram: Histogram{ID: "connect", Title: "connect latency", Why: why}}, {Histogram: Histogram{ID: "rtt", Title: "round trip", Why: why}}}
+	parts := []struct {
+		id, title string
+		get       func(*peerSum) *collectors.Hist
+	}{
+		{"connect", "connect latency", func(x *peerSum) *collectors.Hist { return &x.Latency }},
+		{"rtt", "round trip", func(x *peerSum) *collectors.Hist { return &x.RTT }},
+		{"life", "life span", func(x *peerSum) *collectors.Hist { return &x.Life }},
 	}
-	now, all := p.sum(s), p.all(f)
-	over := func(get func(*collectors.FlowPeer) *collectors.Hist32) func(int) []*collectors.Hist {
-		return func(n int) []*collectors.Hist {
-			return columns(f, n, flowOf, flowSpan, func(s *collectors.Flow) *collectors.Hist {
-				var sum collectors.Hist
-				for i := range s.Peers {
-					if o := &s.Peers[i]; o.Addr.Addr() == p.addr {
-						h := get(o).Hist()
-						sum.Plus(&h)
-					}
-				}
-				return &sum
-			})
+	var now, all *peerSum
+	why := ""
+	if flowOver(f) == nil {
+		why, _ = whyNot(f, collectors.FlowID, "tcpconnect")
+	} else {
+		now, all = p.sum(f), p.all(f)
+	}
+	var out []distribution
+	for _, x := range parts {
+		if x.id == "life" && (all == nil || all.Life.Count() == 0) {
+			continue
 		}
+		h := Histogram{ID: x.id, Title: x.title, Why: why}
+		if now != nil {
+			h.Now, h.Start = x.get(now), x.get(all)
+		}
+		out = append(out, distribution{h, func(n int) []*collectors.Hist {
+			return columns(f, n, flowOf, flowSpan, func(s *collectors.Flow) *collectors.Hist { return x.get(p.of(s)) })
+		}})
 	}
-	return []distribution{
-		{Histogram{ID: "connect", Title: "connect latency", Now: &now.Latency, Start: &all.Latency}, over(func(o *collectors.FlowPeer) *collectors.Hist32 { return &o.Latency })},
-		{Histogram{ID: "rtt", Title: "round trip", Now: &now.RTT, Start: &all.RTT}, over(func(o *collectors.FlowPeer) *collectors.Hist32 { return &o.RTT })},
-	}
+	return out
 }
 
 // wholeHistory are the distributions of all that the history has, for the drawing.
@@ -216,13 +246,4 @@ func (p *peerPage) titles(f Frame) []string {
 		}
 	}
 	return parts
-}
-
-func (p *peerPage) moved(s *collectors.Flow, of func(*collectors.FlowCounts) uint64) (n uint64) {
-	for i := range s.Peers {
-		if o := &s.Peers[i]; o.Addr.Addr() == p.addr {
-			n += of(&o.Counts)
-		}
-	}
-	return n
 }

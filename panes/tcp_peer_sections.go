@@ -53,7 +53,7 @@ func (p *peerPage) numbers(f Frame, _ collectors.Target) Table {
 		t.Notes = append(t.Notes, note("tcpconnect", why, remedy))
 		return t
 	}
-	now, all, span := p.sum(s), p.all(f), p.over(f, s)
+	now, all, span := p.sum(f), p.all(f), p.over(f, s)
 	t.Facts = []Fact{{ID: "mean of", Title: "the seconds that the rates are the mean of", Unit: "s", Cell: Number(span.Seconds())}}
 	for _, x := range peerFields() {
 		if x.of(&all.Counts) == 0 {
@@ -73,7 +73,7 @@ func humanNumbers(t Table) Table { return humanRows(t, 2, 1, 3) }
 func (p *peerPage) history(f Frame, row string) []float64 {
 	for _, x := range peerFields() {
 		if x.name == row {
-			return flowSeries(f, mostSpark, func(s *collectors.Flow) uint64 { return p.moved(s, x.of) })
+			return flowSeries(f, mostSpark, func(s *collectors.Flow) uint64 { return x.of(&p.of(s).Counts) })
 		}
 	}
 	return nil

@@ -33,6 +33,9 @@ func (p *TCP) View(f Frame, c Canvas) string {
 	case tcpHappens:
 		return fit(append(lines, p.happens(f, c, t, c.Height-len(lines))...), c.Height)
 	case tcpDelays:
+		if f.Scope.apart(collectors.FlowID) {
+			seeScope(f)
+		}
 		return fit(append(lines, p.delays.view(f, c, c.Height-len(lines))...), c.Height)
 	case tcpTables, tcpParts:
 	}

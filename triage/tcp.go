@@ -99,9 +99,13 @@ func (f *flow) busiest(count func(*collectors.FlowCounts) uint64) []*collectors.
 	return list
 }
 
-// peer is a service as culprit.
+// peer is a service as culprit. Where we did not connect the port may be ours: that is none of the peer's.
 func peer(s service, share float64) Culprit {
-	return Culprit{Kind: "peer", Name: collectors.Clean(collectors.RawString(s.addr.String())), Share: share, Target: collectors.Target{Kind: collectors.PeerTarget, Addr: s.addr}}
+	at := s.addr
+	if s.role != collectors.FlowActive {
+		at = netip.AddrPortFrom(at.Addr(), 0)
+	}
+	return Culprit{Kind: "peer", Name: collectors.Clean(collectors.RawString(s.addr.String())), Share: share, Target: collectors.Target{Kind: collectors.PeerTarget, Addr: at}}
 }
 
 // sent is how many segments the host sent in the window, in all network namespaces, without those sent

@@ -9,6 +9,7 @@
 #include <bpf/bpf_helpers.h>
 #include "events.bpf.h"
 #include "filter.bpf.h"
+#include "filter_peer.bpf.h"
 #include "hist.bpf.h"
 #include "task.bpf.h"
 

@@ -19,6 +19,7 @@ enum filter_kind {
 	FILTER_PROCESS, /* id: tgid */
 	FILTER_CGROUP,	/* id: see filter_cgroups */
 	FILTER_DISK,	/* id: the kernel's dev_t */
+	FILTER_PEER,	/* see filter_peer.bpf.h */
 };
 
 struct filter {
@@ -30,6 +31,7 @@ struct filters {
 	__u64 slots;   /* above the last one in use; 0: nobody narrows */
 	__u64 cgroups; /* some of them are cgroups */
 	__u64 other; /* such are in this hierarchy, which is not the one that is shown: 1 more than its number */
+	__u64 peers; /* some of them are peers */
 	struct filter of[FILTER_SLOTS];
 };
 

@@ -131,11 +131,14 @@ __noinline int time_slots(__u32 slots, __u64 which, __u64 path, __u64 ns)
 	return 0;
 }
 
-// Counts to the targets that a socket belongs to.
-static __noinline int add_targets(const struct flow_socket *s, const struct tally *t, __u64 path)
+// The targets that a socket belongs to by its owner.
+static __always_inline __u32 slots_of_owner(const struct flow_socket *s)
 {
-	__u32 slots = slots_for(s->owner.tgid, s->cgroup, s->other_cgroup);
+	return slots_for(s->owner.tgid, s->cgroup, s->other_cgroup);
+}
 
+static __noinline int add_targets(__u32 slots, const struct tally *t, __u64 path)
+{
 	if (!slots)
 		return 0;
 #pragma unroll
@@ -319,25 +322,32 @@ static __always_inline __u16 service_port(__u8 role, __u16 local, __u16 remote)
 static __noinline int settle(struct flow_cpu *c, const struct sock_common *sk, __u16 port,
 			     const struct flow_socket *s, const struct tally *t)
 {
+	__u16 remote = bpf_ntohs(sk->skc_dport);
 	struct flow_peer key = {};
+	struct filters *f;
+	__u32 slots = 0;
 	__u64 path;
 
 	remote_of(&key.addr, sk);
 	key.role = s ? s->role : UNKNOWN;
-	key.port = service_port(key.role, port, bpf_ntohs(sk->skc_dport));
+	key.port = service_port(key.role, port, remote);
 	path = path_to(key.addr.word[0], key.addr.word[1], key.addr.word[2], key.addr.word[3]);
 	add(&c->host.counts, t);
 	add_times(&c->host, t, path);
 	add_peer(&key, t);
+	f = filters_in_use();
+	if (f && f->peers)
+		slots = peer_slots(key.addr.word[0], key.addr.word[1], key.addr.word[2],
+				   key.addr.word[3], remote);
 	if (t->nobody)
-		return 0;
+		return add_targets(slots, t, path);
 	// A round trip alone is no row: processes have none of it, and their table would be full of those
 	// that do nothing but read.
 	if (t->n[0] | t->n[1] | t->n[2] | t->n[3])
 		add_process(s, t);
-	if (s && filter_any())
-		add_targets(s, t, path);
-	return 0;
+	if (s && f)
+		slots |= slots_of_owner(s);
+	return add_targets(slots, t, path);
 }
 
 static __always_inline __u32 netns_of(const struct sock_common *sk)
@@ -440,8 +450,8 @@ static __noinline int own(struct flow_socket *s, const struct sock *sk)
 	t.what[0] = ACCEPTS;
 	t.n[0] = 1;
 	add_process(s, &t);
-	if (filter_any())
-		add_targets(s, &t, NETWORK);
+	if (filter_any()) // for its peer it counted when it began
+		add_targets(slots_of_owner(s), &t, NETWORK);
 	return 0;
 }
 
