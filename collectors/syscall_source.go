@@ -287,3 +287,6 @@ func ErrnoName(errno uint32) string {
 	}
 	return fmt.Sprintf("errno %d", errno)
 }
+
+// ErrnoText is what the C library says of an error: "no such file or directory".
+func ErrnoText(errno uint32) string { return unix.Errno(errno).Error() }

@@ -5,7 +5,6 @@ package panes
 import (
 	"path"
 	"slices"
-	"syscall"
 
 	"bpf60/collectors"
 	"bpf60/panes/widget"
@@ -91,7 +90,7 @@ func (p *pathPage) outcomes(f Frame, _ collectors.Target) Table {
 		x := &s.results[i]
 		name, says := "ok", "a descriptor was returned"
 		if x.errno != 0 {
-			name, says = collectors.ErrnoName(x.errno), syscall.Errno(x.errno).Error()
+			name, says = collectors.ErrnoName(x.errno), collectors.ErrnoText(x.errno)
 		}
 		t.Rows = append(t.Rows, Row{ID: name, Target: aboutProcess(x.most.Process, x.most.comm), Cells: []Cell{
 			Say(name), perSecond(x.n, s.Span), Number(float64(x.total)), Number(float64(max(len(x.processes), 1))),
