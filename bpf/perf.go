@@ -3,6 +3,7 @@
 package bpf
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -22,9 +23,10 @@ type clocks map[int]*clock
 
 // clock is the perf event of one CPU.
 type clock struct {
-	event io.Closer
-	runs  uint64 // of the program on that CPU, when their count last moved
-	since uint64 // when that was, or when it was opened: monotonic ns
+	event   io.ReadCloser // it says for how long it was enabled
+	runs    uint64        // of the program on that CPU, when their count last moved
+	since   uint64        // when that was, or the event was seen alive: monotonic ns
+	enabled uint64        // for how long it had been then, in ns
 }
 
 // clockRuns is how often a program had run on each CPU at a time, monotonic ns.
@@ -34,17 +36,32 @@ type clockRuns struct {
 	now uint64 // the time itself
 }
 
-// deadClock is how long a program may not run on a CPU that is online until its event counts as dead. The
-// slowest clock ticks some ten times in it.
+// deadClock is how long a program may not run on a CPU that is online until its event is asked whether it is
+// enabled. The slowest clock ticks some ten times in it.
 const deadClock = 1e9
 
-// dead says that the event does not run its program any more: that of a CPU that was taken away stays dead
-// when the CPU is back, which may be before anybody looks at what is online.
+// dead says that the event will not run its program any more: that of a CPU that was taken away stays dead
+// when the CPU is back, which may be before anybody looks at what is online. That the program did not run is
+// no proof: an idle CPU has no ticks, and without them the kernel takes the samples of a second for too many
+// in one tick, and stops them until the next (__perf_event_account_interrupt). But the time for which an
+// event is enabled stands still only with the event.
 func (c *clock) dead(r clockRuns, cpu int) bool {
 	if n := r.of(cpu); n != c.runs {
 		c.runs, c.since = n, max(c.since, r.at)
 	}
-	return r.at > c.since && r.at-c.since >= deadClock
+	if r.at <= c.since || r.at-c.since < deadClock {
+		return false
+	}
+	var b [16]byte // its value, and the time
+	if n, err := c.event.Read(b[:]); err != nil || n < len(b) {
+		return true
+	}
+	enabled := binary.NativeEndian.Uint64(b[8:])
+	if enabled == c.enabled {
+		return true
+	}
+	c.enabled, c.since = enabled, r.at
+	return false
 }
 
 // follow makes the set of CPUs that are sampled equal to online: CPUs come and go, and the perf event
@@ -100,6 +117,8 @@ func samplePerf(cpu, hz int, prog *ebpf.Program) (*os.File, error) {
 		Size:   uint32(unsafe.Sizeof(unix.PerfEventAttr{})),
 		Sample: uint64(hz),
 		Bits:   unix.PerfBitFreq | unix.PerfBitDisabled,
+
+		Read_format: unix.PERF_FORMAT_TOTAL_TIME_ENABLED,
 	}
 	fd, err := unix.PerfEventOpen(&attr, -1, cpu, -1, unix.PERF_FLAG_FD_CLOEXEC)
 	if err != nil {

@@ -59,9 +59,10 @@ func TestDeadClock(t *testing.T) {
 			return readSched(t, s)[cpu].QueueSamples
 		}
 		look()
-		if sampled, opened := moves(t, s.events, cpu, time.Second, look); !sampled || opened != 0 {
-			t.Errorf("sampled: %v, opened anew %d times, want true and 0", sampled, opened)
+		if _, opened := moves(t, s.events, cpu, time.Second, look); opened != 0 {
+			t.Errorf("opened anew %d times, want 0", opened)
 		}
+		crowd(t, cpu, 1) // an idle CPU may have no ticks, and no samples
 		stopClock(t, s.events, cpu)
 		if sampled, opened := moves(t, s.events, cpu, time.Second, look); !sampled || opened != 1 {
 			t.Errorf("after a stop sampled: %v, opened anew %d times, want true and 1", sampled, opened)
@@ -81,9 +82,10 @@ func TestDeadClock(t *testing.T) {
 			return c.Sampled + c.Lost + c.Passed + c.Idle
 		}
 		look()
-		if sampled, opened := moves(t, p.events, cpu, 250*time.Millisecond, look); !sampled || opened != 0 {
-			t.Errorf("sampled: %v, opened anew %d times, want true and 0", sampled, opened)
+		if _, opened := moves(t, p.events, cpu, 250*time.Millisecond, look); opened != 0 {
+			t.Errorf("opened anew %d times, want 0", opened)
 		}
+		crowd(t, cpu, 1)
 		stopClock(t, p.events, cpu)
 		if sampled, opened := moves(t, p.events, cpu, 250*time.Millisecond, look); !sampled || opened != 1 {
 			t.Errorf("after a stop sampled: %v, opened anew %d times, want true and 1", sampled, opened)

@@ -397,7 +397,7 @@ reverse = true
 		"no list at all": {"interval = []\nmouse = []", all(), []string{`1: interval: "" is no interval`, `2: mouse: "" is neither`}},
 		"as printed": {printed, with(func(o *options) {
 			d := defaults()
-			o.Interval, o.Theme, o.Color, o.ASCII, o.Mouse, o.Probes, o.Panes = d.Interval, d.Theme, d.Color, d.ASCII, d.Mouse, d.Probes, d.Panes
+			o.Interval, o.Chosen, o.Theme, o.Color, o.ASCII, o.Mouse, o.Probes, o.Panes = d.Interval, d.Chosen, d.Theme, d.Color, d.ASCII, d.Mouse, d.Probes, d.Panes
 		}), nil},
 		"printed, with what is commented out": {every, with(func(o *options) {
 			*o = defaults()

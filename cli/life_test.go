@@ -135,12 +135,14 @@ func TestAlarm(t *testing.T) {
 			time.Sleep(9 * time.Minute)
 			disarm()
 		}
+		synctest.Wait()
 		if !rang.IsZero() {
 			t.Error("it rang for 9 minutes")
 		}
 		began := time.Now()
 		defer a.arm()()
 		time.Sleep(11 * time.Minute)
+		synctest.Wait()
 		if got := rang.Sub(began); got != 10*time.Minute {
 			t.Errorf("it rang after %v, want 10m", got)
 		}

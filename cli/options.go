@@ -214,7 +214,7 @@ func (o *options) set(key, value string, p *parts) error {
 			return fmt.Errorf("%q is no interval: use %v to %v, such as 1s", value, minInterval, maxInterval)
 		}
 		o.Interval = d
-		o.Chosen = o.Chosen || d != defaults().Interval // a printed default that was kept is no choice
+		o.Chosen = d != defaults().Interval // a printed default that was kept is no choice
 	case "theme":
 		if err := oneOf("theme", value, p.themes); err != nil {
 			return err

@@ -121,7 +121,7 @@ func TestMissedOfAll(t *testing.T) {
 // the one of the profile: a CPU's timer does not interrupt itself, and no row tells of a command.
 func ownMissed() []string {
 	return []string{
-		"block_ended", "block_fate_of", "symbols_named", "profile_sampled",
+		"block_ended", "block_fate_of", "symbols_named", "own_number", "own_level", "profile_sampled",
 		"drop_placed", "drop_reasoned", "drop_udp", "drop_queue",
 		"direct_begun", "direct_begun_flags", "direct_ended", "memcg_begun", "memcg_begun_flags", "memcg_ended",
 		"compact_begun", "compact_ended", "compact_ended_numbers",
