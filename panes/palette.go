@@ -280,7 +280,7 @@ func (p *palette) complete(r *Root, step int) {
 		p.at = (p.at + step + len(list)) % len(list)
 	default:
 		p.tab, p.at = true, 0
-		if len(list) > 1 && list[0].name == p.text && !list[0].open { // it says that already
+		if len(list) > 1 && list[0].name == p.text && !list[0].open && strings.HasPrefix(list[1].name, p.text) { // it says that already
 			p.at = 1
 		}
 	}
