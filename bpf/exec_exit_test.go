@@ -34,8 +34,9 @@ func TestCPUOfTheDead(t *testing.T) {
 		if exits > 3 || exits+missed < 3 {
 			t.Errorf("%d exits of 3 processes, and the kernel passed over %d", exits, missed)
 		}
-		if want < 180*time.Millisecond {
-			t.Errorf("three children of two threads used %v, want 180 ms", want)
+		// Each of six threads used 30 ms by its own clock; an emulated machine's clocks are not so even.
+		if least := spinsFor(180 * time.Millisecond); want < least {
+			t.Errorf("three children of two threads used %v, want %v", want, least)
 		}
 		if w.counts(t).Totals[1].Reaped-reaped < 3 {
 			continue
@@ -47,6 +48,14 @@ func TestCPUOfTheDead(t *testing.T) {
 		return
 	}
 	t.Error("in no round all three processes were seen when they were waited for")
+}
+
+// spinsFor is the least that counts as CPU time of d: half of it in a guest.
+func spinsFor(d time.Duration) time.Duration {
+	if os.Getenv("BPF60_TEST_GUEST") != "" {
+		return d / 2
+	}
+	return d
 }
 
 // TestThreadExec: another thread than the first one calls exec, and gets the PID of the process.
@@ -158,8 +167,9 @@ func TestExitOnce(t *testing.T) {
 	}
 	w.settled(t, "exe", n)
 	after := w.counts(t).Totals[1]
-	if got := after.Exits - before.Exits; got != n {
-		t.Errorf("%d exits of %d processes of several threads", got, n)
+	missed := w.missed(t, "exec_ended", "exec_reaped")
+	if got := after.Exits - before.Exits; got > n || got+missed < n {
+		t.Errorf("%d exits of %d processes of several threads, and the kernel passed over %d", got, n, missed)
 	}
 }
 
